@@ -1,0 +1,3 @@
+//! The management API: an axum router that knows neither SQL nor Pingora.
+
+pub mod store;

@@ -1,0 +1,3 @@
+//! The chain that turns a credential into a principal.
+
+pub mod virtual_key;

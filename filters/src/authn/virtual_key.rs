@@ -1,0 +1,179 @@
+//! Virtual keys: parse by shape, hash, look up through the cache, check block and expiry.
+//!
+//! The key string exists only inside [`VirtualKey`]; everything past it (store, cache, log, admin API) knows the
+//! [`KeyHash`], which is LiteLLM's stored form: the SHA-256 of the whole string, `sk-` included.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use futures_util::future::BoxFuture;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use sha2::{Digest, Sha256};
+
+use crate::cache::KeyCache;
+use crate::denial::Denial;
+use crate::policy::Policy;
+use crate::principal::Principal;
+
+/// A presented string that has the shape of a virtual key: `sk-` and at least one visible character.
+#[derive(Clone, Copy)]
+pub struct VirtualKey<'a>(&'a str);
+
+impl<'a> VirtualKey<'a> {
+    /// Recognises the shape; `None` means that this cannot be a virtual key.
+    ///
+    /// LiteLLM's rule is the prefix alone, and operators choose own key strings, spaces included, so nothing but control
+    /// characters is excluded here. The bound of 4 KiB is held at extraction.
+    #[must_use]
+    pub fn parse(text: &'a str) -> Option<Self> {
+        let rest = text.strip_prefix("sk-")?;
+        (!rest.is_empty() && !rest.chars().any(char::is_control)).then_some(Self(text))
+    }
+
+    /// The form in which the key is stored and looked up.
+    #[must_use]
+    pub fn hash(self) -> KeyHash {
+        KeyHash::of(self.0)
+    }
+}
+
+/// SHA-256 of a key string: the key's public id and the only form that reaches the store.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct KeyHash([u8; 32]);
+
+impl KeyHash {
+    /// Hashes a key string (LiteLLM's `hash_token`).
+    #[must_use]
+    pub fn of(text: &str) -> Self {
+        Self(Sha256::digest(text.as_bytes()).into())
+    }
+
+    /// The raw digest.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl From<[u8; 32]> for KeyHash {
+    fn from(digest: [u8; 32]) -> Self {
+        Self(digest)
+    }
+}
+
+/// The text is not 64 hexadecimal digits.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a key hash is 64 hexadecimal digits")]
+pub struct NotAKeyHash;
+
+impl FromStr for KeyHash {
+    type Err = NotAKeyHash;
+
+    fn from_str(text: &str) -> Result<Self, NotAKeyHash> {
+        let hex = text.as_bytes();
+        if hex.len() != 64 {
+            return Err(NotAKeyHash);
+        }
+        let mut digest = [0; 32];
+        for (byte, pair) in digest.iter_mut().zip(hex.chunks_exact(2)) {
+            let high = char::from(pair[0]).to_digit(16).ok_or(NotAKeyHash)?;
+            let low = char::from(pair[1]).to_digit(16).ok_or(NotAKeyHash)?;
+            *byte = (high * 16 + low) as u8;
+        }
+        Ok(Self(digest))
+    }
+}
+
+impl fmt::Display for KeyHash {
+    /// Lower-case hexadecimal, as LiteLLM stores and shows it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for KeyHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "KeyHash({self})")
+    }
+}
+
+impl Serialize for KeyHash {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for KeyHash {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// What the decision needs to know of a virtual key. The store makes it from a row; the cache holds it.
+#[derive(Debug, PartialEq)]
+pub struct KeyRecord {
+    /// The public id: the hash of the key string now in force, also when the caller still uses the one before a rotation.
+    pub id: KeyHash,
+    /// The operator's name for the key.
+    pub alias: Option<String>,
+    /// Owner, team and organisation, as LiteLLM's ids; kept for logs, enforced with users and teams.
+    pub user_id: Option<String>,
+    /// See `user_id`.
+    pub team_id: Option<String>,
+    /// See `user_id`.
+    pub organization_id: Option<String>,
+    /// Which models and routes are open.
+    pub policy: Policy,
+    /// From this instant on the key is refused. For a string within its grace period this is the end of the grace
+    /// period where that comes first.
+    pub expires: Option<SystemTime>,
+    /// Refused until unblocked.
+    pub blocked: bool,
+}
+
+/// Where keys are looked up: the one thing the hot path asks of a store. It has no method that writes.
+pub trait KeyStore: Send + Sync + 'static {
+    /// Finds the live key of this hash, or the key that this hash was rotated to while its grace period lasts.
+    /// `Ok(None)` means that the store answered and knows no such key.
+    fn find(&self, hash: KeyHash) -> BoxFuture<'_, Result<Option<KeyRecord>, StoreUnavailable>>;
+}
+
+/// The store could not be asked, or did not answer in time. Never a statement about the key.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct StoreUnavailable(pub String);
+
+/// Proves virtual keys against the store, through the cache.
+pub struct VirtualKeyAuthenticator {
+    store: Arc<dyn KeyStore>,
+    cache: Arc<KeyCache>,
+}
+
+impl VirtualKeyAuthenticator {
+    /// `cache` is shared with whoever has to make it forget: the admin API's writes and the listener for other nodes.
+    #[must_use]
+    pub fn new(store: Arc<dyn KeyStore>, cache: Arc<KeyCache>) -> Self {
+        Self { store, cache }
+    }
+
+    /// `None`: not of the shape of a virtual key, or of no known key.
+    pub(super) async fn authenticate(&self, presented: &str, now: SystemTime) -> Result<Option<Principal>, Denial> {
+        let Some(key) = VirtualKey::parse(presented) else { return Ok(None) };
+        let found = self.cache.find(&self.store, key.hash(), now).await;
+        let record = match found {
+            Ok(Some(record)) => record,
+            Ok(None) => return Ok(None),
+            Err(StoreUnavailable(cause)) => return Err(Denial::StoreUnavailable(cause)),
+        };
+        if record.blocked {
+            return Err(Denial::BlockedKey);
+        }
+        if record.expires.is_some_and(|end| end <= now) {
+            return Err(Denial::ExpiredKey);
+        }
+        Ok(Some(Principal::Key(record)))
+    }
+}

@@ -1,0 +1,123 @@
+//! Every reason to say no, once.
+//!
+//! A stage that refuses returns a [`Denial`]; [`crate::answer`] is the only place that turns one into a status and a
+//! body. What the caller may read and what only the log may know are apart: [`Denial::cause`] is for the log.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+/// Why a request was refused. There is no third outcome beside a permit and a denial.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Denial {
+    /// The request breaks HTTP or our stricter reading of it; the connection is closed after the answer.
+    #[error("malformed request: {0}")]
+    MalformedRequest(&'static str),
+    /// Two lines of one credential header with different values.
+    #[error("conflicting values of one credential header")]
+    ConflictingCredentials,
+    /// No slot of the request holds anything.
+    #[error("no credential")]
+    MissingCredential,
+    /// A slot holds something that cannot be read as a credential (no scheme, too long, empty after the scheme).
+    #[error("malformed credential: {0}")]
+    MalformedCredential(&'static str),
+    /// Well formed, but nobody here knows it.
+    #[error("unrecognised credential: {0}")]
+    UnrecognizedCredential(&'static str),
+    /// The virtual key's time is over.
+    #[error("expired key")]
+    ExpiredKey,
+    /// The virtual key is blocked.
+    #[error("blocked key")]
+    BlockedKey,
+    /// Too many failed credentials came from this source; known credentials still pass.
+    #[error("too many failed credentials from one source")]
+    TooManyFailures {
+        /// When another try makes sense.
+        retry_after: Duration,
+    },
+    /// No such path here.
+    #[error("no such route")]
+    UnknownRoute,
+    /// The path exists, the method does not.
+    #[error("method not allowed")]
+    MethodNotAllowed,
+    /// The principal may not call this route.
+    #[error("route forbidden")]
+    RouteForbidden,
+    /// The principal may not use this model, whether it exists or not.
+    #[error("model forbidden: {0}")]
+    ModelForbidden(String),
+    /// The principal may use any such model, but none of this name is configured.
+    #[error("unknown model: {0:?}")]
+    UnknownModel(Option<String>),
+    /// The model's provider does not speak the dialect of the path; nothing is translated.
+    #[error("model {0} is not served in this dialect")]
+    UnsupportedDialect(String),
+    /// The body cannot be read as what the path asks for.
+    #[error("unreadable body: {0}")]
+    UnreadableBody(Cow<'static, str>),
+    /// A body field that would change where the request goes or with which credential.
+    #[error("body field {0} is not allowed")]
+    ForbiddenField(String),
+    /// The body is larger than this listener takes.
+    #[error("body over {0} bytes")]
+    BodyTooLarge(u64),
+    /// The body did not arrive in time.
+    #[error("body not complete in time")]
+    BodyTimeout,
+    /// The process holds as many bytes or requests as it was told to.
+    #[error("overloaded: {0}")]
+    Overloaded(&'static str),
+    /// The key store cannot be asked, and the key is not known here.
+    #[error("store unavailable: {0}")]
+    StoreUnavailable(String),
+    /// Every upstream of the model failed or is cooling down.
+    #[error("no upstream for {model}: {cause}")]
+    UpstreamUnavailable {
+        /// The model that was asked for.
+        model: String,
+        /// What went wrong last; for the log.
+        cause: String,
+    },
+    /// The upstream did not answer within its time.
+    #[error("upstream time-out")]
+    UpstreamTimeout,
+}
+
+impl Denial {
+    /// A stable word for metrics and the log's `denial` field. Bounded: no value carries caller input.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::MalformedRequest(_) => "malformed_request",
+            Self::ConflictingCredentials => "conflicting_credentials",
+            Self::MissingCredential => "missing_credential",
+            Self::MalformedCredential(_) => "malformed_credential",
+            Self::UnrecognizedCredential(_) => "unrecognized_credential",
+            Self::ExpiredKey => "expired_key",
+            Self::BlockedKey => "blocked_key",
+            Self::TooManyFailures { .. } => "too_many_failures",
+            Self::UnknownRoute => "unknown_route",
+            Self::MethodNotAllowed => "method_not_allowed",
+            Self::RouteForbidden => "route_forbidden",
+            Self::ModelForbidden(_) => "model_forbidden",
+            Self::UnknownModel(_) => "unknown_model",
+            Self::UnsupportedDialect(_) => "unsupported_dialect",
+            Self::UnreadableBody(_) => "unreadable_body",
+            Self::ForbiddenField(_) => "forbidden_field",
+            Self::BodyTooLarge(_) => "body_too_large",
+            Self::BodyTimeout => "body_timeout",
+            Self::Overloaded(_) => "overloaded",
+            Self::StoreUnavailable(_) => "store_unavailable",
+            Self::UpstreamUnavailable { .. } => "upstream_unavailable",
+            Self::UpstreamTimeout => "upstream_timeout",
+        }
+    }
+
+    /// What the operator's log says about it; never sent to the caller.
+    #[must_use]
+    pub fn cause(&self) -> String {
+        self.to_string()
+    }
+}

@@ -1,0 +1,30 @@
+//! The decision of Portcullis: from a request head to a [`Permit`](policy::Permit) or a [`Denial`](denial::Denial).
+//!
+//! Pure functions over `http` types. Nothing here opens a socket, a file or a database: the caller brings the bytes,
+//! the key store and the clock, so another Pingora (or hyper) service can use this crate as its front door.
+//!
+//! The modules stand in the order a request meets them:
+//!
+//! | word | means |
+//! | --- | --- |
+//! | [`head::RequestHead`] | borrowed method, canonical path, headers, client address |
+//! | [`credential::Slot`] | a place in a request where a credential sits |
+//! | [`credential::Credential`] | the secret as presented, unverified |
+//! | [`principal::Principal`] | who it is, after authentication |
+//! | [`authn::Authenticators`] | the chain that turns a credential into a principal; first to answer wins |
+//! | [`operation::Operation`] | what the caller wants: endpoint, model, stream |
+//! | [`policy`] | proof that policy allowed this operation |
+//! | [`route::Upstream`] | one concrete endpoint of a provider, with its credential |
+//! | [`denial::Denial`] | why not; becomes the response in [`answer`] |
+//!
+//! A stage imports the stages above it, [`denial`] and [`principal`]; never one below it.
+
+pub mod denial;
+pub mod secret;
+
+pub mod principal;
+
+pub mod authn;
+pub mod cache;
+
+pub mod policy;
