@@ -136,6 +136,12 @@ impl KeyCache {
         entry.answer()
     }
 
+    /// Whether anything is held about this hash, be it a key or that there is none: asking for it is likely to be free.
+    #[must_use]
+    pub fn holds(&self, hash: &KeyHash) -> bool {
+        self.known.contains_key(hash) || self.unknown.contains_key(hash)
+    }
+
     /// Makes every later request for these keys ask the store. Call it after the change is committed.
     pub fn forget(&self, hashes: &[KeyHash]) {
         for hash in hashes {

@@ -7,6 +7,7 @@
 //!
 //! | word | means |
 //! | --- | --- |
+//! | [`endpoint::Endpoint`] | which API call a canonical path names |
 //! | [`head::RequestHead`] | borrowed method, canonical path, headers, client address |
 //! | [`credential::Slot`] | a place in a request where a credential sits |
 //! | [`credential::Credential`] | the secret as presented, unverified |
@@ -22,9 +23,20 @@
 pub mod denial;
 pub mod secret;
 
+pub mod path;
+
+pub mod endpoint;
+
+pub mod head;
+
+pub mod credential;
 pub mod principal;
 
 pub mod authn;
 pub mod cache;
 
+pub mod operation;
 pub mod policy;
+pub mod route;
+
+pub mod answer;

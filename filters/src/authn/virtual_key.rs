@@ -4,6 +4,7 @@
 //! [`KeyHash`], which is LiteLLM's stored form: the SHA-256 of the whole string, `sk-` included.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -12,6 +13,7 @@ use futures_util::future::BoxFuture;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
+use super::failures::FailureThrottle;
 use crate::cache::KeyCache;
 use crate::denial::Denial;
 use crate::policy::Policy;
@@ -150,22 +152,36 @@ pub struct StoreUnavailable(pub String);
 pub struct VirtualKeyAuthenticator {
     store: Arc<dyn KeyStore>,
     cache: Arc<KeyCache>,
+    failures: Arc<FailureThrottle>,
 }
 
 impl VirtualKeyAuthenticator {
     /// `cache` is shared with whoever has to make it forget: the admin API's writes and the listener for other nodes.
     #[must_use]
-    pub fn new(store: Arc<dyn KeyStore>, cache: Arc<KeyCache>) -> Self {
-        Self { store, cache }
+    pub fn new(store: Arc<dyn KeyStore>, cache: Arc<KeyCache>, failures: Arc<FailureThrottle>) -> Self {
+        Self { store, cache, failures }
     }
 
-    /// `None`: not of the shape of a virtual key, or of no known key.
-    pub(super) async fn authenticate(&self, presented: &str, now: SystemTime) -> Result<Option<Principal>, Denial> {
-        let Some(key) = VirtualKey::parse(presented) else { return Ok(None) };
-        let found = self.cache.find(&self.store, key.hash(), now).await;
-        let record = match found {
+    /// `None`: not of the shape of a virtual key, or of no known key. `hash` is that of `presented`.
+    pub(super) async fn authenticate(
+        &self,
+        presented: &str,
+        hash: KeyHash,
+        source: Option<IpAddr>,
+        now: SystemTime,
+    ) -> Result<Option<Principal>, Denial> {
+        if VirtualKey::parse(presented).is_none() {
+            return Ok(None);
+        }
+        if !self.cache.holds(&hash) {
+            self.failures.check(source, now)?;
+        }
+        let record = match self.cache.find(&self.store, hash, now).await {
             Ok(Some(record)) => record,
-            Ok(None) => return Ok(None),
+            Ok(None) => {
+                self.failures.record(source, now);
+                return Ok(None);
+            }
             Err(StoreUnavailable(cause)) => return Err(Denial::StoreUnavailable(cause)),
         };
         if record.blocked {

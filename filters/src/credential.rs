@@ -1,0 +1,274 @@
+//! Where a credential sits in a request, which one counts when there are several, and how all of them are taken out
+//! again before the request leaves.
+//!
+//! Order decides between values that could be ours. A value whose shape cannot be (another vendor's token, a placeholder
+//! word, nothing at all) does not shadow a later one that can, because real clients send two. The same list of slots
+//! is read here and stripped on the way out, so that no header can be accepted as a credential and then be forwarded.
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::denial::Denial;
+use crate::endpoint::{Dialect, dialect_of};
+use crate::head::RequestHead;
+
+/// A credential as presented: unverified, and borrowed from the request.
+#[derive(Clone, Copy)]
+pub struct Credential<'a> {
+    /// The text behind any scheme word.
+    pub text: &'a str,
+    /// Where it was found; safe to log.
+    pub slot: &'a str,
+}
+
+/// Which shapes this configuration can verify at all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Shapes {
+    /// Three dotted parts are a token of a configured issuer.
+    pub jwt: bool,
+    /// Any text may be ours: a custom authenticator is configured, or a master key that does not start with `sk-`.
+    pub opaque: bool,
+}
+
+/// The places in which a credential is looked for, in order.
+#[derive(Clone, Debug, Default)]
+pub struct CredentialSlots {
+    /// LiteLLM's `litellm_key_header_name`: when this header is present it alone decides.
+    pub replacing: Option<HeaderName>,
+    /// Further headers, after the known ones.
+    pub additional: Vec<HeaderName>,
+    /// What can be verified.
+    pub shapes: Shapes,
+}
+
+/// How the text behind a header name is read (LiteLLM's rules, contract of 1.109.1).
+#[derive(Clone, Copy)]
+enum Scheme {
+    /// `Bearer K`, `bearer K`, `Basic K` or an AWS signature's `Credential=K/`; anything else is malformed.
+    Required,
+    /// As above, or the bare value.
+    Optional,
+    /// The bare value.
+    None,
+}
+
+const X_LITELLM_API_KEY: HeaderName = HeaderName::from_static("x-litellm-api-key");
+
+/// The known headers in the order in which they count.
+static KNOWN: [(HeaderName, Scheme); 6] = [
+    (X_LITELLM_API_KEY, Scheme::Optional),
+    (http::header::AUTHORIZATION, Scheme::Required),
+    (HeaderName::from_static("api-key"), Scheme::None),
+    (HeaderName::from_static("x-api-key"), Scheme::None),
+    (HeaderName::from_static("x-goog-api-key"), Scheme::None),
+    (HeaderName::from_static("ocp-apim-subscription-key"), Scheme::None),
+];
+
+/// Headers that carry a credential of some kind and are never forwarded, though none is read from them here.
+static ALSO_STRIPPED: [HeaderName; 3] =
+    [http::header::COOKIE, http::header::PROXY_AUTHORIZATION, HeaderName::from_static("litellm-changed-by")];
+
+/// Longest credential that is looked at, in bytes; a JWT may be longer.
+pub const MAX_CREDENTIAL: usize = 4 * 1024;
+/// Longest JWT that is looked at, in bytes.
+pub const MAX_JWT: usize = 16 * 1024;
+
+/// The WebSocket sub-protocol in which browsers carry a key, since they cannot set headers (OpenAI's convention).
+const PROTOCOL_KEY: &str = "openai-insecure-api-key.";
+
+impl CredentialSlots {
+    /// The credential that counts for this request.
+    ///
+    /// # Errors
+    /// [`Denial::MissingCredential`], [`Denial::MalformedCredential`], or [`Denial::ConflictingCredentials`] when one
+    /// header comes twice with different values.
+    pub fn extract<'a>(&'a self, head: &RequestHead<'a>) -> Result<Credential<'a>, Denial> {
+        for name in self.headers() {
+            refuse_conflict(head.headers, name)?;
+        }
+        if let Some(name) = self.replacing.as_ref().filter(|name| head.headers.contains_key(*name)) {
+            return read(head.headers, name, Scheme::Required)
+                .unwrap_or(Err(Denial::MalformedCredential("empty configured header")));
+        }
+        let mut second_best: Option<Result<Credential<'a>, Denial>> = None;
+        for found in self.candidates(head) {
+            match found {
+                Ok(credential) if self.could_be_ours(credential.text) => return bounded(credential),
+                Ok(_) if matches!(second_best, Some(Ok(_))) => {}
+                Err(_) if second_best.is_some() => {}
+                other => second_best = Some(other),
+            }
+        }
+        second_best.unwrap_or(Err(Denial::MissingCredential)).and_then(bounded)
+    }
+
+    /// Every header that may hold a credential: none of them is forwarded.
+    pub fn headers(&self) -> impl Iterator<Item = &HeaderName> {
+        let known = KNOWN.iter().map(|(name, _)| name);
+        self.replacing.iter().chain(known).chain(&self.additional).chain(&ALSO_STRIPPED)
+    }
+
+    fn candidates<'a>(&'a self, head: &RequestHead<'a>) -> impl Iterator<Item = Result<Credential<'a>, Denial>> {
+        let (headers, path, query) = (head.headers, head.path.as_str(), head.query);
+        let known = KNOWN.iter().filter_map(move |(name, scheme)| read(headers, name, *scheme));
+        let additional = self.additional.iter().filter_map(move |name| read(headers, name, Scheme::Optional));
+        let google = query.filter(move |_| dialect_of(path, headers) == Dialect::Gemini).and_then(key_of_query);
+        known.chain(additional).chain(google.map(Ok)).chain(key_of_protocols(headers).map(Ok))
+    }
+
+    /// Whether this configuration has anything that could verify a value of this shape.
+    fn could_be_ours(&self, text: &str) -> bool {
+        match shape(text) {
+            Shape::Foreign => false,
+            Shape::VirtualKey => true,
+            Shape::Jwt => self.shapes.jwt || self.shapes.opaque,
+            Shape::Opaque => self.shapes.opaque,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shape {
+    VirtualKey,
+    Jwt,
+    Opaque,
+    Foreign,
+}
+
+/// Other vendors' credentials by prefix and least length. Only a tie-breaker: such a value still counts when it is the
+/// only one in the request.
+const FOREIGN: &[(&str, usize)] = &[
+    ("sk-ant-oat", 0),
+    ("sk-ant-api", 40),
+    ("sk-ant-admin", 40),
+    ("sk-proj-", 80),
+    ("sk-svcacct-", 80),
+    ("sk-or-v1-", 60),
+    ("ya29.", 0),
+    ("AIza", 30),
+    ("auth_tokens/", 0),
+];
+
+/// What people type where an SDK insists on some key.
+const PLACEHOLDERS: &[&str] = &[
+    "anything",
+    "dummy",
+    "empty",
+    "fake",
+    "fake-key",
+    "none",
+    "not-needed",
+    "not_needed",
+    "no-key",
+    "no-key-required",
+    "null",
+    "placeholder",
+    "sk-dummy",
+    "sk-fake",
+    "sk-no-key-required",
+    "sk-none",
+    "sk-not-needed",
+    "sk-placeholder",
+    "test",
+    "undefined",
+    "unused",
+    "your-api-key",
+    "sk-your-api-key",
+];
+
+fn shape(text: &str) -> Shape {
+    let foreign = |(prefix, least): &(&str, usize)| text.starts_with(prefix) && text.len() >= *least;
+    if FOREIGN.iter().any(foreign) || PLACEHOLDERS.iter().any(|word| text.eq_ignore_ascii_case(word)) {
+        Shape::Foreign
+    } else if text.starts_with("sk-") {
+        Shape::VirtualKey
+    } else if text.starts_with("eyJ") && text.bytes().filter(|byte| *byte == b'.').count() == 2 {
+        Shape::Jwt
+    } else {
+        Shape::Opaque
+    }
+}
+
+fn bounded(credential: Credential<'_>) -> Result<Credential<'_>, Denial> {
+    let most = if shape(credential.text) == Shape::Jwt { MAX_JWT } else { MAX_CREDENTIAL };
+    if credential.text.len() > most { Err(Denial::MalformedCredential("too long")) } else { Ok(credential) }
+}
+
+fn refuse_conflict(headers: &HeaderMap, name: &HeaderName) -> Result<(), Denial> {
+    let mut values = headers.get_all(name).iter();
+    let first = values.next();
+    // Several cookie lines are ordinary in HTTP/2 (RFC 9113, section 8.2.3).
+    let conflict = *name != http::header::COOKIE && values.any(|value| Some(value) != first);
+    if conflict { Err(Denial::ConflictingCredentials) } else { Ok(()) }
+}
+
+/// `None`: the header is absent or blank.
+fn read<'a>(headers: &'a HeaderMap, name: &'a HeaderName, scheme: Scheme) -> Option<Result<Credential<'a>, Denial>> {
+    let value = headers.get(name)?.as_bytes().trim_ascii();
+    if value.is_empty() {
+        return None;
+    }
+    let Ok(value) = std::str::from_utf8(value) else {
+        return Some(Err(Denial::MalformedCredential("not UTF-8")));
+    };
+    let text = match scheme {
+        Scheme::None => Some(value),
+        Scheme::Required => behind_scheme(value),
+        Scheme::Optional => behind_scheme(value).or(Some(value)),
+    };
+    Some(match text.filter(|text| !text.is_empty()) {
+        Some(text) => Ok(Credential { text, slot: name.as_str() }),
+        None => Err(Denial::MalformedCredential("no scheme, or nothing behind it")),
+    })
+}
+
+fn behind_scheme(value: &str) -> Option<&str> {
+    if let Some(mut text) = ["Bearer ", "bearer ", "Basic "].iter().find_map(|scheme| value.strip_prefix(scheme)) {
+        // LiteLLM removes the word wherever it stands; clients that add it twice exist.
+        while let Some(rest) = text.strip_prefix("Bearer ") {
+            text = rest;
+        }
+        return Some(text);
+    }
+    let fields = value.strip_prefix("AWS4-HMAC-SHA256")?;
+    let (_, credential) = fields.split_once("Credential=")?;
+    let credential = credential.strip_prefix("Bearer ").unwrap_or(credential);
+    credential.split(['/', ' ', ',']).next()
+}
+
+/// `?key=`, which Google's REST samples and older SDKs use. Encoded characters cannot be part of a key of ours.
+fn key_of_query(query: &str) -> Option<Credential<'_>> {
+    let text = query.split('&').find_map(|pair| pair.strip_prefix("key="))?;
+    (!text.is_empty()).then_some(Credential { text, slot: "?key" })
+}
+
+fn key_of_protocols(headers: &HeaderMap) -> Option<Credential<'_>> {
+    let offered = headers.get(http::header::SEC_WEBSOCKET_PROTOCOL)?.to_str().ok()?;
+    let text = offered.split(',').find_map(|protocol| protocol.trim().strip_prefix(PROTOCOL_KEY))?;
+    (!text.is_empty()).then_some(Credential { text, slot: "sec-websocket-protocol" })
+}
+
+/// The query without the parameters that may hold a credential; `None` when nothing is left.
+#[must_use]
+pub fn strip_query(query: &str) -> Option<String> {
+    let kept: Vec<&str> = query.split('&').filter(|pair| !pair.is_empty() && !names_credential(pair)).collect();
+    (!kept.is_empty()).then(|| kept.join("&"))
+}
+
+fn names_credential(pair: &str) -> bool {
+    let name = pair.split('=').next().unwrap_or(pair);
+    // An encoded spelling of the name (`%6bey`) would be decoded by the upstream, so it is stripped as well.
+    let name = percent_decoded(name);
+    ["key", "api_key", "api-key", "access_token"].iter().any(|known| name.eq_ignore_ascii_case(known))
+}
+
+fn percent_decoded(text: &str) -> String {
+    url::form_urlencoded::parse(text.as_bytes()).next().map_or_else(String::new, |(name, _)| name.into_owned())
+}
+
+/// The sub-protocol list without the entry that holds the key; `None` when nothing is left.
+#[must_use]
+pub fn strip_protocols(offered: &HeaderValue) -> Option<HeaderValue> {
+    let offered = offered.to_str().ok()?;
+    let kept: Vec<&str> = offered.split(',').map(str::trim).filter(|name| !name.starts_with(PROTOCOL_KEY)).collect();
+    if kept.is_empty() { None } else { HeaderValue::from_str(&kept.join(", ")).ok() }
+}

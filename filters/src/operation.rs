@@ -1,0 +1,159 @@
+//! `Operation`: what the caller wants. The shell reads the body, this module parses it: which model, streamed or not,
+//! and where in the bytes the model's name stands, so that it can be replaced without touching anything else.
+//!
+//! The reading is as strict as the upstreams are lenient. A body that two parsers could read as two models is refused:
+//! repeated members, members that differ from `model` in case only, repeated query parameters or form parts.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use bytes::{Bytes, BytesMut};
+
+use crate::denial::Denial;
+use crate::endpoint::{BodyKind, Call, Endpoint};
+
+mod json;
+mod multipart;
+
+/// What the caller wants, as far as the decision is concerned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Operation {
+    /// Which call.
+    pub endpoint: Endpoint,
+    /// The model by the caller's name for it. `None` where the call has none.
+    pub model: Option<String>,
+    /// Whether the answer is asked for as a stream. Only a hint for logs: the provider decides.
+    pub stream: bool,
+    /// Where model names stand in the body.
+    pub names: ModelNames,
+}
+
+/// The places in a body that name the model.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum ModelNames {
+    /// There is no body, or it names none and needs none.
+    #[default]
+    Absent,
+    /// A JSON object that must get a `model` member if the upstream wants one, behind the brace at this offset.
+    Missing(usize),
+    /// JSON strings (with their quotes) at these ranges, in order, behind `prefix`.
+    Json {
+        /// What stands before the name inside the string: empty, or Gemini's `models/`.
+        prefix: &'static str,
+        /// Byte ranges in the body.
+        ranges: Vec<Range<usize>>,
+    },
+    /// The bare content of a form part.
+    Form(Range<usize>),
+}
+
+impl Operation {
+    /// Reads the operation of an endpoint from its query and its whole body.
+    ///
+    /// # Errors
+    /// [`Denial::UnreadableBody`] for what cannot be read, or read in one way only; [`Denial::ForbiddenField`] for
+    /// members that would redirect the request or bring a credential.
+    pub fn read(
+        endpoint: Endpoint,
+        query: Option<&str>,
+        content_type: Option<&str>,
+        body: &[u8],
+    ) -> Result<Self, Denial> {
+        let found = match (&endpoint.call, endpoint.body) {
+            (Call::PassThrough(..), BodyKind::Json) if !is_json(content_type) || body.is_empty() => Found::default(),
+            (_, BodyKind::Json) => json::read(&endpoint, body)?,
+            (_, BodyKind::Multipart) => multipart::read(content_type, body)?,
+            (Call::Realtime, BodyKind::None) => Found { model: model_of_query(query)?, ..Found::default() },
+            (_, BodyKind::None) => Found::default(),
+        };
+        // The path wins: the vendors whose paths name the model ignore the body's.
+        let model = endpoint.path_model.clone().or(found.model);
+        Ok(Self { endpoint, model, stream: found.stream, names: found.names })
+    }
+
+    /// The body with every model name replaced by the upstream's name for it. The same bytes, not a copy, where nothing
+    /// changes.
+    #[must_use]
+    pub fn rename_model(&self, body: Bytes, name: &str) -> Bytes {
+        match &self.names {
+            ModelNames::Absent => body,
+            ModelNames::Form(range) => splice(body, std::slice::from_ref(range), name.as_bytes()),
+            ModelNames::Json { prefix, ranges } => {
+                splice(body, ranges, json::string(&format!("{prefix}{name}")).as_bytes())
+            }
+            ModelNames::Missing(brace) => {
+                let rest = body[brace + 1..].trim_ascii_start();
+                let comma = if rest.starts_with(b"}") { "" } else { "," };
+                let member = format!("\"model\":{}{comma}", json::string(name));
+                splice(body, std::slice::from_ref(&(brace + 1..brace + 1)), member.as_bytes())
+            }
+        }
+    }
+}
+
+/// What a body says.
+#[derive(Default)]
+struct Found {
+    model: Option<String>,
+    stream: bool,
+    names: ModelNames,
+}
+
+/// Body members that choose where a request goes or with whose credential. Never forwarded. (LiteLLM calls the opt-in
+/// `configurable_clientside_auth_params`.)
+const FORBIDDEN_FIELDS: &[&str] = &[
+    "api_base",
+    "api_key",
+    "aws_access_key_id",
+    "aws_role_name",
+    "aws_secret_access_key",
+    "aws_session_token",
+    "aws_sts_endpoint",
+    "azure_ad_token",
+    "base_url",
+    "client_secret",
+    "litellm_credential_name",
+    "model_list",
+    "user_config",
+    "vertex_credentials",
+];
+
+fn unreadable(why: impl Into<Cow<'static, str>>) -> Denial {
+    Denial::UnreadableBody(why.into())
+}
+
+fn is_json(content_type: Option<&str>) -> bool {
+    content_type.is_none_or(|value| {
+        let essence = value.split(';').next().unwrap_or_default().trim();
+        essence.eq_ignore_ascii_case("application/json")
+    })
+}
+
+/// `?model=` of a WebSocket handshake (`deployment` in Azure's form). More than one of them is refused.
+fn model_of_query(query: Option<&str>) -> Result<Option<String>, Denial> {
+    let pairs = url::form_urlencoded::parse(query.unwrap_or_default().as_bytes());
+    let mut names = pairs.filter(|(name, _)| name.eq_ignore_ascii_case("model") || name == "deployment");
+    let first = names.next().map(|(_, model)| model.into_owned());
+    match names.next() {
+        Some(_) => Err(unreadable("more than one model in the query")),
+        None => Ok(first),
+    }
+}
+
+fn splice(body: Bytes, ranges: &[Range<usize>], with: &[u8]) -> Bytes {
+    if ranges.iter().all(|range| body[range.clone()] == *with) && !ranges.is_empty() {
+        return body;
+    }
+    let mut spliced = BytesMut::with_capacity(body.len() + ranges.len() * with.len());
+    let mut copied = 0;
+    for range in ranges {
+        spliced.extend_from_slice(&body[copied..range.start]);
+        spliced.extend_from_slice(with);
+        copied = range.end;
+    }
+    spliced.extend_from_slice(&body[copied..]);
+    spliced.freeze()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,186 @@
+//! From a permit to an upstream: model group, weights, cool-down, and where on the provider's host the call goes.
+//!
+//! Several deployments may serve one model. One is drawn by weight; when it fails before the first byte, the next is
+//! tried, and one that keeps failing rests for a while. Randomness and time are arguments.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use crate::denial::Denial;
+use crate::endpoint::{Call, Vendor};
+use crate::policy::{AccessGroups, Permit};
+
+mod target;
+mod upstream;
+
+pub use target::Target;
+pub use upstream::{DeploymentSettings, Provider, Upstream};
+
+/// How failures are met. `Default` is LiteLLM's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoutingSettings {
+    /// Further deployments tried after the first (`router_settings.num_retries`).
+    pub retries: usize,
+    /// How long a failing deployment rests (`router_settings.cooldown_time`).
+    pub cooldown: Duration,
+    /// Failures in a row that it may have before it rests (`router_settings.allowed_fails`).
+    pub allowed_fails: u32,
+    /// Other names for model groups (`router_settings.model_group_alias`).
+    pub aliases: HashMap<String, String>,
+}
+
+impl Default for RoutingSettings {
+    fn default() -> Self {
+        Self { retries: 2, cooldown: Duration::from_secs(5), allowed_fails: 3, aliases: HashMap::new() }
+    }
+}
+
+/// Every model that is served here, and by whom.
+#[derive(Default)]
+pub struct RouteTable {
+    settings: RoutingSettings,
+    exact: HashMap<String, Vec<Arc<Upstream>>>,
+    /// Patterns `prefix*`, longest prefix first.
+    patterns: Vec<(String, Vec<Arc<Upstream>>)>,
+    pass_through: HashMap<Vendor, Arc<Upstream>>,
+    /// Names in the order of the configuration, for listings.
+    names: Vec<String>,
+}
+
+/// One upstream chosen for one request.
+#[derive(Clone)]
+pub struct Route {
+    /// Who serves it.
+    pub upstream: Arc<Upstream>,
+    /// The upstream's name for the model; empty where the call has none.
+    pub model: String,
+    /// Where on its host, and with which credential.
+    pub target: Target,
+}
+
+impl RouteTable {
+    /// Builds the table. `pass_through` holds the credential of each vendor whose prefix is served.
+    #[must_use]
+    pub fn new(
+        deployments: Vec<DeploymentSettings>,
+        pass_through: Vec<(Vendor, DeploymentSettings)>,
+        settings: RoutingSettings,
+    ) -> Self {
+        let mut table = Self { settings, ..Self::default() };
+        for deployment in deployments {
+            let name = deployment.name.clone();
+            let upstream = Arc::new(Upstream::new(deployment));
+            if !table.names.contains(&name) {
+                table.names.push(name.clone());
+            }
+            let Some(prefix) = name.strip_suffix('*') else {
+                table.exact.entry(name).or_default().push(upstream);
+                continue;
+            };
+            match table.patterns.iter_mut().find(|(known, _)| known == prefix) {
+                Some((_, group)) => group.push(upstream),
+                None => table.patterns.push((prefix.to_owned(), vec![upstream])),
+            }
+        }
+        table.patterns.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
+        table.pass_through =
+            pass_through.into_iter().map(|(vendor, settings)| (vendor, Arc::new(Upstream::new(settings)))).collect();
+        table
+    }
+
+    /// How many deployments one request may try.
+    #[must_use]
+    pub fn attempts(&self) -> usize {
+        self.settings.retries + 1
+    }
+
+    /// Chooses an upstream that is not in `tried`: by weight among those that are not cooling down, else the one that
+    /// has rested longest. `random` is any number.
+    ///
+    /// # Errors
+    /// [`Denial::UnknownModel`], [`Denial::UnsupportedDialect`], or [`Denial::UpstreamUnavailable`] when all were tried.
+    pub fn resolve(
+        &self,
+        permit: &Permit,
+        query: Option<&str>,
+        tried: &[Arc<Upstream>],
+        now: SystemTime,
+        random: u64,
+    ) -> Result<Route, Denial> {
+        let endpoint = &permit.operation().endpoint;
+        if let Call::PassThrough(vendor, _) = &endpoint.call {
+            let upstream = self.pass_through.get(vendor).filter(|_| tried.is_empty()).ok_or(Denial::UnknownRoute)?;
+            let target = upstream.target(endpoint, "", query).ok_or(Denial::UnknownRoute)?;
+            return Ok(Route { upstream: Arc::clone(upstream), model: String::new(), target });
+        }
+        let asked = permit.model().filter(|model| !model.is_empty()).ok_or(Denial::UnknownModel(None))?;
+        let (group, matched) = self.group(asked).ok_or_else(|| Denial::UnknownModel(Some(asked.to_owned())))?;
+        let routes: Vec<Route> = group
+            .iter()
+            .filter_map(|upstream| {
+                let model = upstream.model_for(asked, matched);
+                let target = upstream.target(endpoint, &model, query)?;
+                Some(Route { upstream: Arc::clone(upstream), model, target })
+            })
+            .collect();
+        if routes.is_empty() {
+            return Err(Denial::UnsupportedDialect(asked.to_owned()));
+        }
+        let untried = |route: &Route| !tried.iter().any(|other| Arc::ptr_eq(other, &route.upstream));
+        draw(routes.into_iter().filter(untried).collect(), now, random).ok_or_else(|| Denial::UpstreamUnavailable {
+            model: asked.to_owned(),
+            cause: "every deployment was tried".to_owned(),
+        })
+    }
+
+    /// Notes a failure before the first byte; a deployment that has too many in a row rests.
+    pub fn failed(&self, upstream: &Upstream, now: SystemTime) {
+        upstream.failed(self.settings.allowed_fails, now + self.settings.cooldown);
+    }
+
+    /// The names that this principal may use, in the order of the configuration. A key that was granted single names of
+    /// a pattern sees those.
+    #[must_use]
+    pub fn visible_models(&self, permit: &Permit, groups: &AccessGroups) -> Vec<String> {
+        let mut visible: Vec<String> =
+            self.names.iter().filter(|name| permit.allows_model(name, groups)).cloned().collect();
+        for granted in permit.granted_models() {
+            if !granted.ends_with('*') && !visible.contains(granted) && self.group(granted).is_some() {
+                visible.push(granted.clone());
+            }
+        }
+        visible
+    }
+
+    /// The deployments of a model, and the part of its name that a pattern's star stands for.
+    fn group<'a>(&'a self, asked: &'a str) -> Option<(&'a [Arc<Upstream>], &'a str)> {
+        let name = self.settings.aliases.get(asked).map_or(asked, String::as_str);
+        if let Some(group) = self.exact.get(name) {
+            return Some((group, name));
+        }
+        self.patterns.iter().find_map(|(prefix, group)| Some((group.as_slice(), name.strip_prefix(prefix.as_str())?)))
+    }
+}
+
+/// One of the routes, by weight.
+fn draw(mut routes: Vec<Route>, now: SystemTime, random: u64) -> Option<Route> {
+    if routes.iter().any(|route| !route.upstream.is_cooling(now)) {
+        routes.retain(|route| !route.upstream.is_cooling(now));
+    } else {
+        routes.sort_by_key(|route| route.upstream.cool_until());
+        routes.truncate(1);
+    }
+    let total: u64 = routes.iter().map(|route| u64::from(route.upstream.weight())).sum();
+    let mut point = random % total.max(1);
+    let drawn = routes.iter().position(|route| {
+        let weight = u64::from(route.upstream.weight());
+        let hit = point < weight;
+        point = point.saturating_sub(weight);
+        hit
+    });
+    (!routes.is_empty()).then(|| routes.swap_remove(drawn.unwrap_or(0)))
+}
+
+#[cfg(test)]
+mod tests;

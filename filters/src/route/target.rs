@@ -1,0 +1,165 @@
+//! Where on the provider's host a call goes, and in which slot the provider's credential stands there.
+//!
+//! The request line is built here, never copied: from the provider's base, the call's own path and the query without
+//! anything that may hold a credential. A provider that does not speak the caller's dialect has no target; nothing is
+//! translated.
+
+use http::{HeaderName, HeaderValue};
+
+use super::upstream::{Provider, Upstream};
+use crate::credential::strip_query;
+use crate::endpoint::{Call, Endpoint};
+
+/// The request line and the credential for one upstream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Path and query.
+    pub path_and_query: String,
+    /// The provider's credential in the provider's own slot; the value is marked sensitive.
+    pub credential: Option<(HeaderName, HeaderValue)>,
+    /// Whether this API wants a `model` member in the body.
+    pub model_in_body: bool,
+}
+
+const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+const API_KEY: HeaderName = HeaderName::from_static("api-key");
+const X_GOOG_API_KEY: HeaderName = HeaderName::from_static("x-goog-api-key");
+
+/// Azure's API version when neither the configuration nor the caller names one (LiteLLM's default).
+const AZURE_API_VERSION: &str = "2025-02-01-preview";
+
+/// A provider's slot for its credential.
+#[derive(Clone, Copy)]
+enum ProviderSlot {
+    Bearer,
+    ApiKey,
+    XApiKey,
+    XGoogApiKey,
+}
+
+impl Upstream {
+    /// `None`: this provider does not speak the dialect of the call.
+    pub(super) fn target(&self, endpoint: &Endpoint, model: &str, query: Option<&str>) -> Option<Target> {
+        let (path, slot) = match self.settings().provider {
+            Provider::Mock => (String::new(), ProviderSlot::Bearer),
+            Provider::OpenAi => (openai_path(&endpoint.call)?, ProviderSlot::Bearer),
+            Provider::Compatible => (compatible_path(&endpoint.call)?, ProviderSlot::Bearer),
+            Provider::Azure => (self.azure_path(&endpoint.call, model)?, ProviderSlot::ApiKey),
+            Provider::Anthropic => anthropic_path(&endpoint.call)?,
+            Provider::Gemini => gemini_path(&endpoint.call, model)?,
+        };
+        let base = self.base_path(&path);
+        let query = self.query(endpoint, model, query);
+        Some(Target {
+            path_and_query: format!("{base}{path}{}{}", if query.is_empty() { "" } else { "?" }, query),
+            credential: self.credential(slot),
+            model_in_body: !matches!(endpoint.call, Call::Gemini { .. } | Call::PassThrough(..)),
+        })
+    }
+
+    /// The base's path. People write `https://api.anthropic.com` and `https://api.anthropic.com/v1` alike.
+    fn base_path(&self, path: &str) -> &str {
+        let base = self.settings().base.path().trim_end_matches('/');
+        let version = base.rsplit('/').next().filter(|last| matches!(*last, "v1" | "v1beta" | "v1alpha"));
+        match version {
+            Some(version) if path.trim_start_matches('/').starts_with(&format!("{version}/")) => {
+                base[..base.len() - version.len()].trim_end_matches('/')
+            }
+            _ => base,
+        }
+    }
+
+    /// Azure's v1 API looks like OpenAI's; its older one has the deployment in the path.
+    fn is_azure_v1(&self) -> bool {
+        self.settings().base.path().trim_end_matches('/').ends_with("/openai/v1")
+    }
+
+    fn azure_path(&self, call: &Call, model: &str) -> Option<String> {
+        match call {
+            Call::PassThrough(_, path) => Some(path.clone()),
+            _ if self.is_azure_v1() => openai_path(call),
+            Call::OpenAi("/responses") => Some("/openai/responses".to_owned()),
+            Call::OpenAi(path) => Some(format!("/openai/deployments/{model}{path}")),
+            Call::Realtime => Some("/openai/realtime".to_owned()),
+            _ => None,
+        }
+    }
+
+    fn query(&self, endpoint: &Endpoint, model: &str, query: Option<&str>) -> String {
+        let azure = self.settings().provider == Provider::Azure;
+        let realtime = endpoint.call == Call::Realtime;
+        let query = query.and_then(strip_query).unwrap_or_default();
+        let mut asked_version = None;
+        let mut pairs: Vec<String> = Vec::new();
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            let name = pair.split('=').next().unwrap_or(pair);
+            match name {
+                "api-version" if !matches!(endpoint.call, Call::PassThrough(..)) => asked_version = Some(pair),
+                "model" | "deployment" if realtime => {}
+                _ => pairs.push(pair.to_owned()),
+            }
+        }
+        if azure && !self.is_azure_v1() && !matches!(endpoint.call, Call::PassThrough(..)) {
+            pairs.push(match (&self.settings().api_version, asked_version) {
+                (Some(version), _) => format!("api-version={version}"),
+                (None, Some(asked)) => asked.to_owned(),
+                (None, None) => format!("api-version={AZURE_API_VERSION}"),
+            });
+        }
+        if realtime {
+            let name = if azure && !self.is_azure_v1() { "deployment" } else { "model" };
+            let value: String = url::form_urlencoded::byte_serialize(model.as_bytes()).collect();
+            pairs.push(format!("{name}={value}"));
+        }
+        pairs.join("&")
+    }
+
+    fn credential(&self, slot: ProviderSlot) -> Option<(HeaderName, HeaderValue)> {
+        match slot {
+            ProviderSlot::Bearer => Some((http::header::AUTHORIZATION, self.bearer()?)),
+            ProviderSlot::ApiKey => Some((API_KEY, self.bare()?)),
+            ProviderSlot::XApiKey => Some((X_API_KEY, self.bare()?)),
+            ProviderSlot::XGoogApiKey => Some((X_GOOG_API_KEY, self.bare()?)),
+        }
+    }
+}
+
+fn openai_path(call: &Call) -> Option<String> {
+    match call {
+        Call::OpenAi(path) => Some((*path).to_owned()),
+        Call::Realtime => Some("/realtime".to_owned()),
+        Call::PassThrough(_, path) => Some(path.clone()),
+        _ => None,
+    }
+}
+
+/// Several servers with OpenAI's API serve Anthropic's Messages API at the same base (vLLM, Ollama, OpenRouter).
+fn compatible_path(call: &Call) -> Option<String> {
+    match call {
+        Call::Anthropic(path) => Some((*path).to_owned()),
+        _ => openai_path(call),
+    }
+}
+
+fn anthropic_path(call: &Call) -> Option<(String, ProviderSlot)> {
+    match call {
+        Call::Anthropic(path) => Some((format!("/v1{path}"), ProviderSlot::XApiKey)),
+        Call::OpenAi(path @ "/chat/completions") => Some((format!("/v1{path}"), ProviderSlot::Bearer)),
+        Call::PassThrough(_, path) => Some((path.clone(), ProviderSlot::XApiKey)),
+        _ => None,
+    }
+}
+
+fn gemini_path(call: &Call, model: &str) -> Option<(String, ProviderSlot)> {
+    match call {
+        Call::Gemini { version, action } => {
+            let version = version.unwrap_or("v1beta");
+            Some((format!("/{version}/models/{model}:{action}"), ProviderSlot::XGoogApiKey))
+        }
+        Call::OpenAi(path @ ("/chat/completions" | "/embeddings" | "/images/generations")) => {
+            Some((format!("/v1beta/openai{path}"), ProviderSlot::Bearer))
+        }
+        Call::PassThrough(_, path) => Some((path.clone(), ProviderSlot::XGoogApiKey)),
+        _ => None,
+    }
+}

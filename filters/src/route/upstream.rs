@@ -1,0 +1,144 @@
+//! `Upstream`: one concrete endpoint of a provider with its credential, and how it has been doing.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use http::HeaderValue;
+use url::Url;
+
+use crate::secret::Secret;
+
+/// What kind of API an upstream speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Provider {
+    /// OpenAI itself.
+    OpenAi,
+    /// Anything with OpenAI's API: vLLM, Ollama, Groq, DeepSeek, Mistral, OpenRouter, ...
+    Compatible,
+    /// Azure OpenAI: the deployment is in the path.
+    Azure,
+    /// Anthropic: its Messages API, and its OpenAI-compatible endpoint for chat.
+    Anthropic,
+    /// Google's Gemini API, and its OpenAI-compatible endpoint.
+    Gemini,
+    /// The built-in model that answers without any provider.
+    Mock,
+}
+
+/// One entry of `model_list`.
+#[derive(Clone, Debug)]
+pub struct DeploymentSettings {
+    /// The name that callers use, or a pattern `prefix*`.
+    pub name: String,
+    /// Whose API it speaks.
+    pub provider: Provider,
+    /// The provider's name for the model; a `*` stands for what the pattern's star matched.
+    pub model: String,
+    /// Base address, as the provider's SDK takes it.
+    pub base: Url,
+    /// The provider's key; `None` for an upstream that wants none.
+    pub credential: Option<Secret>,
+    /// Azure's API version; else the caller's is sent on.
+    pub api_version: Option<String>,
+    /// `OpenAI-Organization` to send.
+    pub organization: Option<String>,
+    /// Share of the requests among the deployments of one name; at least 1.
+    pub weight: u32,
+    /// Longest wait for the next byte of an answer.
+    pub timeout: Option<Duration>,
+}
+
+/// A deployment at work. Holds the only copy of the provider's credential in the process.
+pub struct Upstream {
+    settings: DeploymentSettings,
+    bearer: Option<HeaderValue>,
+    bare: Option<HeaderValue>,
+    /// Failures since the last success.
+    failures: AtomicU32,
+    /// Milliseconds since the epoch until which it rests.
+    cool_until: AtomicU64,
+}
+
+impl Upstream {
+    /// A key that cannot stand in a header is refused when the configuration is read; here it would just be missing.
+    #[must_use]
+    pub fn new(settings: DeploymentSettings) -> Self {
+        let sensitive = |text: String| {
+            let mut value = HeaderValue::try_from(text).ok()?;
+            value.set_sensitive(true);
+            Some(value)
+        };
+        let secret = settings.credential.as_ref();
+        Self {
+            bearer: secret.and_then(|secret| sensitive(format!("Bearer {}", secret.expose()))),
+            bare: secret.and_then(|secret| sensitive(secret.expose().to_owned())),
+            settings,
+            failures: AtomicU32::new(0),
+            cool_until: AtomicU64::new(0),
+        }
+    }
+
+    /// What it was made from.
+    #[must_use]
+    pub fn settings(&self) -> &DeploymentSettings {
+        &self.settings
+    }
+
+    /// For logs and metrics: provider host and model, no credential.
+    #[must_use]
+    pub fn name(&self) -> String {
+        format!("{}/{}", self.settings.base.host_str().unwrap_or("mock"), self.settings.model)
+    }
+
+    /// Notes that it answered.
+    pub fn succeeded(&self) {
+        self.failures.store(0, Ordering::Relaxed);
+    }
+
+    pub(super) fn failed(&self, allowed: u32, rest_until: SystemTime) {
+        if self.failures.fetch_add(1, Ordering::Relaxed) >= allowed {
+            self.cool_until.store(millis(rest_until), Ordering::Relaxed);
+            self.failures.store(0, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn is_cooling(&self, now: SystemTime) -> bool {
+        self.cool_until() > millis(now)
+    }
+
+    pub(super) fn cool_until(&self) -> u64 {
+        self.cool_until.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn weight(&self) -> u32 {
+        self.settings.weight.max(1)
+    }
+
+    /// The provider's name for what the caller asked for. `matched` is what the star of the caller's pattern stood for.
+    pub(super) fn model_for(&self, asked: &str, matched: &str) -> String {
+        match self.settings.model.split_once('*') {
+            None => self.settings.model.clone(),
+            Some(("", "")) if !self.settings.name.ends_with('*') => asked.to_owned(),
+            Some((before, after)) => format!("{before}{matched}{after}"),
+        }
+    }
+
+    pub(super) fn bearer(&self) -> Option<HeaderValue> {
+        self.bearer.clone()
+    }
+
+    pub(super) fn bare(&self) -> Option<HeaderValue> {
+        self.bare.clone()
+    }
+}
+
+impl fmt::Debug for Upstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Upstream").field(&self.name()).finish()
+    }
+}
+
+fn millis(at: SystemTime) -> u64 {
+    at.duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
