@@ -1,1 +1,8 @@
-//! x
+//! Portcullis: an edge authentication proxy for LLM traffic.
+//!
+//! This crate is the shell: sockets, SQL, HTTP clients, Pingora. It decides nothing; decisions are in
+//! `portcullis_filters`, management in `portcullis_admin_api`. A request goes through [`proxy`]; start at
+//! `Gateway::admit` there. [`app`] is where everything is constructed.
+
+pub mod proxy;
+pub mod telemetry;

@@ -6,7 +6,7 @@
 use http::{HeaderMap, Method};
 
 use crate::denial::Denial;
-use crate::path::CanonicalPath;
+use crate::head::RequestHead;
 
 /// The wire format that the caller speaks: decides the shape of errors and of the model list.
 ///
@@ -125,13 +125,9 @@ const VENDORS: &[(&str, Vendor)] = &[
 ///
 /// # Errors
 /// [`Denial::UnknownRoute`], or [`Denial::MethodNotAllowed`] where the path exists.
-pub fn classify(
-    method: &Method,
-    path: &CanonicalPath,
-    query: Option<&str>,
-    headers: &HeaderMap,
-) -> Result<Endpoint, Denial> {
-    let path = path.as_str();
+pub fn classify(head: &RequestHead<'_>) -> Result<Endpoint, Denial> {
+    let RequestHead { method, query, headers, .. } = *head;
+    let path = head.path.as_str();
     let endpoint = deployment(path)
         .or_else(|| azure_sdk(path, query))
         .or_else(|| pass_through(path))

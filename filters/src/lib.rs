@@ -23,11 +23,10 @@
 pub mod denial;
 pub mod secret;
 
+pub mod head;
 pub mod path;
 
 pub mod endpoint;
-
-pub mod head;
 
 pub mod credential;
 pub mod principal;

@@ -17,7 +17,7 @@ pub struct Target {
     pub path_and_query: String,
     /// The provider's credential in the provider's own slot; the value is marked sensitive.
     pub credential: Option<(HeaderName, HeaderValue)>,
-    /// Whether this API wants a `model` member in the body.
+    /// Whether this API reads the model's name in the body; then it must be the provider's name for it.
     pub model_in_body: bool,
 }
 
@@ -53,7 +53,7 @@ impl Upstream {
         Some(Target {
             path_and_query: format!("{base}{path}{}{}", if query.is_empty() { "" } else { "?" }, query),
             credential: self.credential(slot),
-            model_in_body: !matches!(endpoint.call, Call::Gemini { .. } | Call::PassThrough(..)),
+            model_in_body: !self.names_deployment_in_path(&endpoint.call),
         })
     }
 
@@ -72,6 +72,11 @@ impl Upstream {
     /// Azure's v1 API looks like OpenAI's; its older one has the deployment in the path.
     fn is_azure_v1(&self) -> bool {
         self.settings().base.path().trim_end_matches('/').ends_with("/openai/v1")
+    }
+
+    fn names_deployment_in_path(&self, call: &Call) -> bool {
+        let azure = self.settings().provider == Provider::Azure && !self.is_azure_v1();
+        azure && matches!(call, Call::OpenAi(path) if *path != "/responses")
     }
 
     fn azure_path(&self, call: &Call, model: &str) -> Option<String> {

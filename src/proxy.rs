@@ -1,0 +1,323 @@
+//! The request path: Pingora's phases in the order in which they happen. [`Gateway::admit`] is the story; read it first.
+//!
+//! `request_filter` calls `admit` and keeps the [`Admission`] or answers the denial. Everything after it reads the
+//! admission: which upstream, with which credential, with which body. A request that has no admission has no upstream,
+//! so nothing that was not decided here can be forwarded.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::time::{Duration, SystemTime};
+
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::{Method, header};
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::prelude::{Error, ErrorSource, ErrorType, HttpPeer};
+use pingora_proxy::{FailToProxy, ProxyHttp, Session};
+use portcullis_filters::authn::Gate;
+use portcullis_filters::denial::Denial;
+use portcullis_filters::endpoint::{self, Call};
+use portcullis_filters::policy::{self, AccessGroups};
+use portcullis_filters::route::{Provider, RouteTable};
+
+use crate::telemetry::Telemetry;
+
+pub mod body;
+pub mod connection;
+mod context;
+mod management;
+mod mock;
+mod models;
+mod replay;
+mod respond;
+mod strict;
+pub mod upstream;
+
+use body::BodyMemory;
+pub use context::{Admission, RequestContext};
+use upstream::Resolver;
+
+/// What one configuration decides by. Swapped as a whole at a reload; each request sees one of them from start to end.
+pub struct Live {
+    /// Slots and authenticators.
+    pub gate: Arc<Gate>,
+    /// Which models belong to which access group.
+    pub groups: AccessGroups,
+    /// Every model that is served, and by whom.
+    pub routes: RouteTable,
+    /// Bounds of the HTTP layer.
+    pub http: HttpSettings,
+    /// Whether LiteLLM's management paths are served on the data listener too.
+    pub management_on_data: bool,
+}
+
+/// Bounds of the HTTP layer. `Default` is what an empty configuration gets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpSettings {
+    /// The head of a request must be complete within this time of the connection's start.
+    pub head_timeout: Duration,
+    /// Most bytes of a head.
+    pub max_head_bytes: usize,
+    /// Most header fields of a request.
+    pub max_headers: usize,
+    /// Most bytes of a body (`max_request_size_mb`).
+    pub max_body_bytes: usize,
+    /// A body must begin within this time and then keep a pace of [`body::MIN_BYTES_PER_SECOND`].
+    pub body_timeout: Duration,
+    /// How long a connection may be idle between two requests.
+    pub keep_alive: Duration,
+    /// Networks whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<ipnet::IpNet>,
+}
+
+impl Default for HttpSettings {
+    fn default() -> Self {
+        Self {
+            head_timeout: Duration::from_secs(10),
+            max_head_bytes: 32 * 1024,
+            max_headers: 100,
+            max_body_bytes: 100 * 1000 * 1000,
+            body_timeout: Duration::from_secs(30),
+            keep_alive: Duration::from_secs(75),
+            trusted_proxies: Vec::new(),
+        }
+    }
+}
+
+/// The proxy. One for the process; everything that changes at a reload is behind `live`.
+pub struct Gateway {
+    /// The configuration in force.
+    pub live: Arc<ArcSwap<Live>>,
+    /// The management API, called in process for its paths on this listener.
+    pub management: management::Management,
+    /// Where the one event of each request goes.
+    pub telemetry: Arc<Telemetry>,
+    /// Addresses of upstream hosts.
+    pub resolver: Resolver,
+    /// Bounds the bytes of all bodies held at once.
+    pub body_memory: BodyMemory,
+    /// Requests between head and last byte; a graceful stop waits for zero.
+    pub active: Arc<AtomicUsize>,
+}
+
+impl Gateway {
+    /// The whole decision: from the head of a request to an upstream, or why not.
+    ///
+    /// The order is the policy. The body is read only for a principal, an upstream is chosen only for a permit, and a
+    /// step that cannot say yes says no.
+    async fn admit(&self, session: &mut Session, ctx: &mut RequestContext) -> Result<Admission, Denial> {
+        let now = SystemTime::now();
+        let live = Arc::clone(&ctx.live);
+        let head = ctx.head(session)?; // pingora's header as plain http types
+        let endpoint = endpoint::classify(&head)?; // which API call; a path of none is 404
+        let credential = live.gate.slots.extract(&head)?; // slots, in priority order and by shape
+        let principal = live.gate.authenticators.authenticate(&head, &credential, now).await?; // master, virtual key
+        ctx.note_principal(&principal);
+        let body = body::read(session, endpoint.body, &live.http, &self.body_memory).await?;
+        let operation = body::operation(session, endpoint, &body)?; // model, streamed or not
+        ctx.note_operation(&operation);
+        let permit = policy::authorize(principal, operation, &live.groups)?; // the only maker of a Permit
+        let route = match permit.operation().endpoint.call {
+            Call::ListModels | Call::RetrieveModel => None, // answered here, from the permit
+            _ => Some(live.routes.resolve(&permit, ctx.query(session), &[], now, random())?),
+        };
+        Ok(Admission { permit, route, body })
+    }
+
+    /// Answers what needs no upstream. `true`: the answer is written.
+    async fn answer_here(&self, session: &mut Session, ctx: &RequestContext) -> Result<bool, Box<Error>> {
+        let Some(admission) = &ctx.admission else { return Ok(false) };
+        match &admission.route {
+            None => models::respond(session, &admission.permit, ctx).await.map(|()| true),
+            Some(route) if route.upstream.settings().provider == Provider::Mock => {
+                mock::respond(session, admission, ctx).await.map(|()| true)
+            }
+            Some(_) => Ok(false),
+        }
+    }
+
+    async fn refuse(&self, session: &mut Session, ctx: &mut RequestContext, denial: Denial) -> Result<(), Box<Error>> {
+        let answered = respond::denial(session, &denial, ctx).await;
+        ctx.denial = Some(denial);
+        answered
+    }
+}
+
+#[async_trait]
+impl ProxyHttp for Gateway {
+    type CTX = RequestContext;
+
+    fn new_ctx(&self) -> RequestContext {
+        RequestContext::new(self.live.load_full(), &self.active)
+    }
+
+    /// The strict HTTP layer: what two parsers could read differently goes no further.
+    async fn early_request_filter(&self, session: &mut Session, ctx: &mut RequestContext) -> Result<(), Box<Error>> {
+        connection::head_is_complete();
+        strict::set_timeouts(session, &ctx.live.http);
+        match strict::check(session, &ctx.live.http) {
+            Ok(path) => ctx.begin(session, path),
+            Err(denial) => ctx.malformed = Some(denial),
+        }
+        Ok(())
+    }
+
+    async fn request_filter(&self, session: &mut Session, ctx: &mut RequestContext) -> Result<bool, Box<Error>> {
+        if let Some(denial) = ctx.malformed.take() {
+            return self.refuse(session, ctx, denial).await.map(|()| true);
+        }
+        if session.req_header().method == Method::OPTIONS {
+            return respond::preflight(session, ctx).await.map(|()| true);
+        }
+        if let Some(role) = self.management.role(ctx) {
+            return self.management.call(session, ctx, role).await.map(|()| true);
+        }
+        match self.admit(session, ctx).await {
+            Ok(admission) => ctx.admission = Some(admission),
+            Err(denial) => return self.refuse(session, ctx, denial).await.map(|()| true),
+        }
+        self.answer_here(session, ctx).await
+    }
+
+    async fn upstream_peer(&self, _: &mut Session, ctx: &mut RequestContext) -> Result<Box<HttpPeer>, Box<Error>> {
+        let route = ctx.route().ok_or_else(|| Error::explain(ErrorType::InternalError, "no admission"))?;
+        let peer = upstream::peer(&route.upstream, &self.resolver, ctx.tried.len()).await;
+        peer.map_err(|why| Error::explain(ErrorType::ConnectError, why))
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        _: &mut Session,
+        outgoing: &mut RequestHeader,
+        ctx: &mut RequestContext,
+    ) -> Result<(), Box<Error>> {
+        let admission = ctx.admission.as_ref().and_then(|admission| Some((admission, admission.route.as_ref()?)));
+        let Some((admission, route)) = admission else {
+            return Err(Error::explain(ErrorType::InternalError, "no admission"));
+        };
+        let renamed = admission.renamed_body(route);
+        upstream::rewrite_head(outgoing, route, renamed.len(), &ctx.live.gate.slots)?;
+        ctx.outgoing_body = renamed;
+        Ok(())
+    }
+
+    /// Pingora offers the tail of the body that was read in `admit`; the whole body goes out in its place, once for each
+    /// upstream that is tried.
+    async fn request_body_filter(
+        &self,
+        session: &mut Session,
+        chunk: &mut Option<Bytes>,
+        _end_of_stream: bool,
+        ctx: &mut RequestContext,
+    ) -> Result<(), Box<Error>> {
+        if !session.was_upgraded() && !ctx.outgoing_body.is_empty() {
+            *chunk = Some(std::mem::take(&mut ctx.outgoing_body));
+        }
+        Ok(())
+    }
+
+    async fn upstream_response_filter(
+        &self,
+        session: &mut Session,
+        answer: &mut ResponseHeader,
+        ctx: &mut RequestContext,
+    ) -> Result<(), Box<Error>> {
+        ctx.note_upstream_answer(answer.status.as_u16());
+        if upstream::is_failure(answer.status) {
+            ctx.route_failed();
+            if ctx.next_route(session) {
+                let mut error =
+                    Error::explain(ErrorType::HTTPStatus(answer.status.as_u16()), "another deployment is tried");
+                error.set_retry(true);
+                return Err(error);
+            }
+        } else if let Some(route) = ctx.route() {
+            route.upstream.succeeded();
+        }
+        answer.remove_header(&header::SET_COOKIE);
+        Ok(())
+    }
+
+    async fn response_filter(
+        &self,
+        session: &mut Session,
+        answer: &mut ResponseHeader,
+        ctx: &mut RequestContext,
+    ) -> Result<(), Box<Error>> {
+        ctx.note_first_byte();
+        respond::mark(session, answer, ctx)
+    }
+
+    fn fail_to_connect(
+        &self,
+        session: &mut Session,
+        _: &HttpPeer,
+        ctx: &mut RequestContext,
+        mut error: Box<Error>,
+    ) -> Box<Error> {
+        ctx.route_failed();
+        error.set_retry(ctx.next_route(session));
+        error
+    }
+
+    /// After the connection stood. A status that sends us to the next deployment keeps its mark; a pooled connection that
+    /// the provider had just closed is tried again; nothing else is, since the provider may have begun to work.
+    fn error_while_proxy(
+        &self,
+        _: &HttpPeer,
+        session: &mut Session,
+        mut error: Box<Error>,
+        ctx: &mut RequestContext,
+        client_reused: bool,
+    ) -> Box<Error> {
+        let answered = session.response_written().is_some();
+        if answered || session.was_upgraded() {
+            error.set_retry(false);
+        } else {
+            error.retry.decide_reuse(client_reused);
+            if !error.retry() && *error.esource() == ErrorSource::Upstream && upstream::may_try_next(&error) {
+                ctx.route_failed();
+                error.set_retry(ctx.next_route(session));
+            }
+        }
+        error
+    }
+
+    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut RequestContext) -> FailToProxy {
+        ctx.failure = Some(error.to_string());
+        let gone = *error.esource() == ErrorSource::Downstream;
+        if gone || session.response_written().is_some() {
+            return FailToProxy { error_code: 0, can_reuse_downstream: false };
+        }
+        let denial = upstream::denial_of(error, ctx);
+        let written = self.refuse(session, ctx, denial).await;
+        let error_code =
+            session.response_written().filter(|_| written.is_ok()).map_or(0, |answer| answer.status.as_u16());
+        FailToProxy { error_code, can_reuse_downstream: false }
+    }
+
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut RequestContext) {
+        self.telemetry.request(&ctx.event(session, error));
+    }
+
+    // Pingora's own log lines repeat request lines, query included; what happened is in our event.
+    fn suppress_error_log(&self, _: &Session, _: &RequestContext, _: &Error) -> bool {
+        true
+    }
+
+    fn suppress_proxy_warn_log(
+        &self,
+        _: &Session,
+        _: &RequestContext,
+        _: &Error,
+        _: pingora_proxy::ProxyWarnLogContext,
+    ) -> bool {
+        true
+    }
+}
+
+/// A draw for weights. When the system has no randomness to give, the first deployment is as good as any.
+fn random() -> u64 {
+    getrandom::u64().unwrap_or_default()
+}

@@ -1,0 +1,99 @@
+//! LiteLLM's management paths on the data listener: the same router that the admin listener serves, called in process.
+//!
+//! The router authenticates and authorises by itself. The credential is checked here as well, before the body: on this
+//! listener nobody gets a byte of a body read without one.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use axum::Router;
+use axum::body::Body;
+use http::Request;
+use http_body_util::BodyExt;
+use pingora::{Error, ErrorType, OrErr};
+use pingora_proxy::Session;
+use portcullis_admin_api::routes::{Role, Route};
+use portcullis_admin_api::{ClientAddress, RequestId};
+use portcullis_filters::denial::Denial;
+use portcullis_filters::endpoint::BodyKind;
+
+use super::body::{self, BodyMemory, RequestBody};
+use super::context::RequestContext;
+use super::{HttpSettings, respond};
+
+/// Most bytes of a management request.
+const MAX_BODY: usize = 1024 * 1024;
+
+/// The router, and which paths are its own.
+pub struct Management {
+    router: Router,
+    routes: Vec<Route>,
+    /// First segments of those paths: one look-up tells almost every other request apart.
+    roots: HashSet<String>,
+    memory: BodyMemory,
+}
+
+impl Management {
+    /// `routes` is the router's table.
+    #[must_use]
+    pub fn new(router: Router, routes: Vec<Route>, memory: BodyMemory) -> Self {
+        let roots = routes.iter().filter_map(|route| root(&route.path)).map(str::to_owned).collect();
+        Self { router, routes, roots, memory }
+    }
+
+    /// The role that this request's path asks for; `None`: the path is not of the management API, or not served here.
+    pub(super) fn role(&self, ctx: &RequestContext) -> Option<Role> {
+        let path = ctx.path.as_ref()?.as_str();
+        let probe = path.starts_with("/health/");
+        if !(ctx.live.management_on_data || probe) || !self.roots.contains(root(path)?) {
+            return None;
+        }
+        self.routes.iter().find(|route| route.matches(path)).map(|route| route.role)
+    }
+
+    /// Hands the request over and writes the answer.
+    pub(super) async fn call(
+        &self,
+        session: &mut Session,
+        ctx: &mut RequestContext,
+        role: Role,
+    ) -> Result<(), Box<Error>> {
+        let body = match self.admit(session, ctx, role).await {
+            Ok(body) => body,
+            Err(denial) => {
+                let answered = respond::denial(session, &denial, ctx).await;
+                ctx.denial = Some(denial);
+                return answered;
+            }
+        };
+        let header = session.req_header();
+        let mut request = Request::builder().method(header.method.clone()).uri(header.uri.clone());
+        if let Some(headers) = request.headers_mut() {
+            headers.clone_from(&header.headers);
+        }
+        let request = request.extension(ClientAddress(ctx.source)).extension(RequestId(ctx.id.clone()));
+        let request = request.body(Body::from(body.bytes())).or_err(ErrorType::InternalError, "handing over")?;
+        let Ok(answer) = tower::ServiceExt::oneshot(self.router.clone(), request).await;
+        let (parts, content) = answer.into_parts();
+        let content = content.collect().await.or_err(ErrorType::InternalError, "collecting the answer")?.to_bytes();
+        let fields = parts.headers.iter().filter(|(name, _)| *name != http::header::CONTENT_LENGTH);
+        let fields: Vec<_> = fields.map(|(name, value)| (name.clone(), value.clone())).collect();
+        respond::write(session, ctx, parts.status, &fields, content).await
+    }
+
+    async fn admit(&self, session: &mut Session, ctx: &mut RequestContext, role: Role) -> Result<RequestBody, Denial> {
+        if role != Role::Open {
+            let live = Arc::clone(&ctx.live);
+            let principal = live.gate.authenticate(&ctx.head(session)?, SystemTime::now()).await?;
+            ctx.note_principal(&principal);
+        }
+        let kind = if role == Role::Open { BodyKind::None } else { BodyKind::Json };
+        let http = HttpSettings { max_body_bytes: MAX_BODY, ..ctx.live.http.clone() };
+        body::read(session, kind, &http, &self.memory).await
+    }
+}
+
+fn root(path: &str) -> Option<&str> {
+    path.split('/').nth(1)
+}

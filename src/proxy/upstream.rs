@@ -1,0 +1,172 @@
+//! From a route to a connection: the peer, its time-outs, and the outgoing head with the provider's credential in it.
+
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash, Hasher};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{CONTENT_LENGTH, EXPECT, HOST, SEC_WEBSOCKET_PROTOCOL, TRANSFER_ENCODING};
+use http::{HeaderName, HeaderValue, StatusCode, Uri};
+use pingora::http::RequestHeader;
+use pingora::prelude::HttpPeer;
+use pingora::protocols::TcpKeepalive;
+use pingora::{Error, ErrorType, OrErr, Result};
+use portcullis_filters::credential::{CredentialSlots, strip_protocols};
+use portcullis_filters::denial::Denial;
+use portcullis_filters::route::{Route, Upstream};
+
+use super::context::RequestContext;
+
+const CONNECT: Duration = Duration::from_secs(5);
+const CONNECT_WITH_TLS: Duration = Duration::from_secs(10);
+const WRITE: Duration = Duration::from_secs(60);
+/// Reasoning models think for minutes before their first byte (OpenAI's SDK waits 600 s).
+const READ: Duration = Duration::from_secs(600);
+/// Pooled connections are dropped before the providers' own idle limits.
+const IDLE: Duration = Duration::from_secs(50);
+
+/// Addresses of upstream hosts, looked up off the critical path of most requests.
+pub struct Resolver(moka::future::Cache<(String, u16), Arc<[SocketAddr]>>);
+
+impl Resolver {
+    /// An empty one; names are held for 30 s.
+    #[must_use]
+    pub fn new() -> Self {
+        Self(moka::future::Cache::builder().max_capacity(10_000).time_to_live(Duration::from_secs(30)).build())
+    }
+
+    /// The `attempt`-th address of a host, IPv4 first, round and round.
+    async fn address(&self, host: &str, port: u16, attempt: usize) -> Result<SocketAddr, String> {
+        let lookup = async {
+            let bare = host.trim_start_matches('[').trim_end_matches(']');
+            let mut found: Vec<SocketAddr> = tokio::net::lookup_host((bare, port)).await?.collect();
+            found.sort_by_key(SocketAddr::is_ipv6);
+            Ok::<_, std::io::Error>(found.into())
+        };
+        let found: Result<Arc<[SocketAddr]>, _> = self.0.try_get_with((host.to_owned(), port), lookup).await;
+        let found = found.map_err(|error| format!("looking up {host}: {error}"))?;
+        found.get(attempt % found.len().max(1)).copied().ok_or_else(|| format!("{host} has no address"))
+    }
+}
+
+impl Default for Resolver {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Where to connect for this upstream.
+pub(super) async fn peer(upstream: &Upstream, resolver: &Resolver, attempt: usize) -> Result<Box<HttpPeer>, String> {
+    let base = &upstream.settings().base;
+    let host = base.host_str().ok_or("the base has no host")?;
+    let port = base.port_or_known_default().ok_or("the base has no port")?;
+    let address = resolver.address(host, port, attempt).await?;
+    let mut peer = HttpPeer::new(address, base.scheme() == "https", host.to_owned());
+    // Pingora's pool does not tell tenants apart: connections are never shared across hosts or credentials.
+    let mut group = DefaultHasher::new();
+    (host, port, upstream.settings().credential.as_ref().map(|secret| secret.expose())).hash(&mut group);
+    peer.group_key = group.finish();
+    let options = &mut peer.options;
+    options.connection_timeout = Some(CONNECT);
+    options.total_connection_timeout = Some(CONNECT_WITH_TLS);
+    options.read_timeout = Some(upstream.settings().timeout.unwrap_or(READ));
+    options.write_timeout = Some(WRITE);
+    options.idle_timeout = Some(IDLE);
+    options.tcp_keepalive = Some(TcpKeepalive {
+        idle: Duration::from_secs(60),
+        interval: Duration::from_secs(15),
+        count: 4,
+        #[cfg(target_os = "linux")]
+        user_timeout: Duration::ZERO,
+    });
+    Ok(Box::new(peer))
+}
+
+/// Headers that say who is calling. What a client claims of itself is not passed on to a provider.
+const IDENTITY: &[&str] = &[
+    "forwarded",
+    "remote-user",
+    "via",
+    "x-client-ip",
+    "x-forwarded-email",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-port",
+    "x-forwarded-proto",
+    "x-forwarded-user",
+    "x-original-url",
+    "x-real-ip",
+    "x-rewrite-url",
+];
+
+const ORGANIZATION: HeaderName = HeaderName::from_static("openai-organization");
+
+/// Makes the outgoing head: the request line, the length and the credential are ours, every known slot is emptied, and
+/// all other fields stay as the client sent them. Pingora has taken out the hop-by-hop fields before.
+pub(super) fn rewrite_head(
+    outgoing: &mut RequestHeader,
+    route: &Route,
+    body_length: usize,
+    slots: &CredentialSlots,
+) -> Result<()> {
+    let uri: Uri = route.target.path_and_query.parse().or_err(ErrorType::InternalError, "building the request line")?;
+    outgoing.set_uri(uri);
+    for name in slots.headers() {
+        outgoing.remove_header(name);
+    }
+    for name in IDENTITY {
+        outgoing.remove_header(*name);
+    }
+    if let Some(offered) = outgoing.headers.get(SEC_WEBSOCKET_PROTOCOL).cloned() {
+        outgoing.remove_header(&SEC_WEBSOCKET_PROTOCOL);
+        if let Some(kept) = strip_protocols(&offered) {
+            outgoing.insert_header(SEC_WEBSOCKET_PROTOCOL, kept)?;
+        }
+    }
+    let had_length = outgoing.headers.contains_key(CONTENT_LENGTH) || outgoing.headers.contains_key(TRANSFER_ENCODING);
+    outgoing.remove_header(&TRANSFER_ENCODING);
+    outgoing.remove_header(&EXPECT);
+    outgoing.remove_header(&CONTENT_LENGTH);
+    if had_length || body_length > 0 {
+        outgoing.insert_header(CONTENT_LENGTH, body_length.to_string())?;
+    }
+    outgoing.insert_header(HOST, authority(&route.upstream)?)?;
+    if let Some(organization) = &route.upstream.settings().organization {
+        outgoing.insert_header(ORGANIZATION, organization)?;
+    }
+    if let Some((name, value)) = &route.target.credential {
+        outgoing.insert_header(name, value)?;
+    }
+    Ok(())
+}
+
+fn authority(upstream: &Upstream) -> Result<HeaderValue> {
+    let base = &upstream.settings().base;
+    let host = base.host_str().unwrap_or_default();
+    let authority = base.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
+    HeaderValue::try_from(authority).or_err(ErrorType::InternalError, "building Host")
+}
+
+/// Whether an answer says that this deployment cannot serve just now, so that another may be asked.
+pub(super) fn is_failure(status: StatusCode) -> bool {
+    status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT
+}
+
+/// Whether a failure after the connection stood leaves no doubt that another deployment may be asked.
+pub(super) fn may_try_next(error: &Error) -> bool {
+    matches!(
+        error.etype(),
+        ErrorType::ConnectionClosed | ErrorType::ReadTimedout | ErrorType::ReadError | ErrorType::InvalidHTTPHeader
+    )
+}
+
+/// What the caller is told when no upstream answered.
+pub(super) fn denial_of(error: &Error, ctx: &RequestContext) -> Denial {
+    let timed_out = matches!(error.etype(), ErrorType::ReadTimedout | ErrorType::WriteTimedout);
+    if timed_out && ctx.route().is_some() {
+        return Denial::UpstreamTimeout;
+    }
+    let model = ctx.admission.as_ref().and_then(|admission| admission.permit.model());
+    Denial::UpstreamUnavailable { model: model.unwrap_or_default().to_owned(), cause: error.to_string() }
+}
