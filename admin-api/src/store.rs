@@ -244,6 +244,8 @@ pub trait AdminStore: Send + Sync + 'static {
 /// Which audit rows are shown.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AuditQuery {
+    /// One row.
+    pub id: Option<i64>,
     /// Which thing.
     pub object_id: Option<String>,
     /// Which action.
