@@ -1,4 +1,53 @@
 //! The management API: an axum router that knows neither SQL nor Pingora.
+//!
+//! Everything is behind [`router`]. The shell serves it on the admin listener and, for LiteLLM's paths, calls it in
+//! process from the data listener; [`routes::table`] tells which paths those are. The shell puts [`ClientAddress`] and
+//! [`RequestId`] into each request's extensions. A request meets, in order: the route table with the role that each
+//! route needs, authentication by the gate of the configuration in force, then one endpoint.
 
 pub mod duration;
+pub mod health;
+pub mod keys;
+pub mod routes;
 pub mod store;
+
+mod audit;
+mod authenticate;
+mod body;
+mod document;
+mod problem;
+mod query;
+mod timestamp;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use portcullis_filters::authn::Gate;
+
+use crate::health::Deployment;
+use crate::keys::rules::KeyRules;
+use crate::store::AdminStore;
+
+pub use routes::router;
+
+/// What the API needs from the process around it. Cheap to clone.
+#[derive(Clone)]
+pub struct AdminState {
+    /// Where keys and the audit log are kept.
+    pub store: Arc<dyn AdminStore>,
+    /// Who is let in: the gate of the configuration in force, replaced when that is loaded again.
+    pub gate: Arc<ArcSwap<Gate>>,
+    /// What the configuration says about keys; replaced likewise.
+    pub rules: Arc<ArcSwap<KeyRules>>,
+    /// The deployments as this process sees them now; for `/health`. Must not block.
+    pub deployments: Arc<dyn Fn() -> Vec<Deployment> + Send + Sync>,
+}
+
+/// Request extension: where the request comes from. Absent counts as unknown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClientAddress(pub Option<IpAddr>);
+
+/// Request extension: the id under which the access log knows the request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestId(pub String);

@@ -1,0 +1,169 @@
+//! The OpenAPI document beside the endpoints: its head, and the schemas of bodies that are not Rust types.
+//!
+//! Requests and answers about keys are made from the table in [`keys::fields`](crate::keys::fields), and so are their
+//! schemas: a field that is accepted is documented, and the other way round.
+
+use std::borrow::Cow;
+
+use utoipa::openapi::schema::{
+    AdditionalProperties, ArrayBuilder, KnownFormat, Object, ObjectBuilder, Schema, SchemaFormat, SchemaType, Type,
+};
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa::openapi::{ComponentsBuilder, InfoBuilder, OpenApi, OpenApiBuilder, RefOr};
+use utoipa::{PartialSchema, ToSchema};
+
+use crate::keys::fields::{Field, GENERATE_FIELDS, KEY_FIELDS, Kind, Place, ROTATE_FIELDS, UPDATE_FIELDS};
+
+/// The document without its paths.
+pub(crate) fn open_api() -> OpenApi {
+    let bearer = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
+    let about = "Virtual keys, audit log and health. Paths, fields and answers are those of LiteLLM's proxy.";
+    OpenApiBuilder::new()
+        .info(
+            InfoBuilder::new()
+                .title("Portcullis management API")
+                .version(env!("CARGO_PKG_VERSION"))
+                .description(Some(about)),
+        )
+        .components(Some(ComponentsBuilder::new().security_scheme("key", bearer).build()))
+        .security(Some([utoipa::openapi::security::SecurityRequirement::new("key", Vec::<String>::new())]))
+        .build()
+}
+
+/// A schema of this document, made by a function.
+macro_rules! schema {
+    ($($(#[$meta:meta])* $name:ident = $schema:expr;)*) => {$(
+        $(#[$meta])*
+        pub(crate) struct $name;
+
+        impl PartialSchema for $name {
+            fn schema() -> RefOr<Schema> {
+                Schema::from($schema).into()
+            }
+        }
+
+        impl ToSchema for $name {
+            fn name() -> Cow<'static, str> {
+                stringify!($name).into()
+            }
+        }
+    )*};
+}
+
+schema! {
+    /// Body of `/key/generate`.
+    GenerateKeyRequest = request(&[KEY_FIELDS, GENERATE_FIELDS]);
+    /// Body of `/key/update`.
+    UpdateKeyRequest = request(&[KEY_FIELDS, UPDATE_FIELDS]);
+    /// Body of the regenerate routes.
+    RegenerateKeyRequest = request(&[KEY_FIELDS, ROTATE_FIELDS]);
+    /// Body of `/key/bulk_update`.
+    BulkUpdateRequest = ObjectBuilder::new().property("keys", list(request(&[KEY_FIELDS, UPDATE_FIELDS]))).required("keys");
+    /// A key by its string or hash.
+    NamedKey = ObjectBuilder::new().property("key", text("The key or its hash")).required("key");
+    /// Keys by string or hash.
+    KeysRequest = ObjectBuilder::new().property("keys", list(text("A key or its hash"))).required("keys");
+    /// Keys by string or hash, or by alias.
+    DeleteKeysRequest = ObjectBuilder::new()
+        .property("keys", list(text("A key or its hash")))
+        .property("key_aliases", list(text("An alias")));
+    /// A key and its string.
+    NewKey = details()
+        .property("key", text("The key string, shown this once"))
+        .property("token_id", text("The key's hash"));
+    /// A key as stored.
+    KeyDetails = details();
+    /// A key and its state.
+    KeyInfo = ObjectBuilder::new().property("key", text("As it was named")).property("info", state());
+    /// Keys and their states.
+    KeyInfos = ObjectBuilder::new()
+        .property("key", list(text("As it was named")))
+        .property("info", list(state()));
+    /// A page of keys.
+    KeyPage = page().property("keys", ArrayBuilder::new().description(Some("Hashes, or whole keys if asked for")));
+    /// A page of aliases.
+    AliasPage = page().property("aliases", list(text("An alias"))).property("size", typed(Type::Integer));
+    /// One audit row.
+    AuditEntry = entry();
+    /// A page of the audit log.
+    AuditPage = ["total", "page", "page_size", "total_pages"].into_iter()
+        .fold(ObjectBuilder::new(), |page, name| page.property(name, typed(Type::Integer)))
+        .property("audit_logs", list(entry()));
+}
+
+fn request(tables: &[&[Field]]) -> ObjectBuilder {
+    let fields = tables.iter().flat_map(|table| table.iter());
+    let object = fields.fold(ObjectBuilder::new(), |object, field| object.property(field.name, of_kind(field.kind)));
+    object.additional_properties(Some(AdditionalProperties::FreeForm(false)))
+}
+
+fn details() -> ObjectBuilder {
+    const TIMES: [&str; 4] = ["expires", "last_rotation_at", "created_at", "updated_at"];
+    let fields = KEY_FIELDS.iter().filter(|field| field.place != Place::Request && field.name != "duration");
+    let object = fields.fold(ObjectBuilder::new(), |object, field| object.property(field.name, of_kind(field.kind)));
+    let object = TIMES.into_iter().fold(object, |object, name| object.property(name, of_format(KnownFormat::DateTime)));
+    object
+        .property("token", text("The key's hash"))
+        .property("key_name", text("What may be shown of the key"))
+        .property("created_by", typed(Type::String))
+        .property("updated_by", typed(Type::String))
+        .property("rotation_count", typed(Type::Integer))
+}
+
+fn state() -> ObjectBuilder {
+    details().property("status", words(&["active", "expired", "revoked", "deleted"]))
+}
+
+fn page() -> ObjectBuilder {
+    let counts = ["total_count", "current_page", "total_pages"].into_iter();
+    counts.fold(ObjectBuilder::new(), |page, name| page.property(name, typed(Type::Integer)))
+}
+
+fn entry() -> ObjectBuilder {
+    ["id", "changed_by", "litellm_changed_by", "source", "request_id", "action", "table_name", "object_id"]
+        .into_iter()
+        .fold(ObjectBuilder::new(), |entry, name| entry.property(name, typed(Type::String)))
+        .property("updated_at", of_format(KnownFormat::DateTime))
+        .property("before_value", typed(Type::Object))
+        .property("updated_values", typed(Type::Object))
+}
+
+fn of_kind(kind: Kind) -> Schema {
+    match kind {
+        Kind::Text => typed(Type::String).into(),
+        Kind::Flag => typed(Type::Boolean).into(),
+        Kind::Count => typed(Type::Integer).into(),
+        Kind::Amount => typed(Type::Number).into(),
+        Kind::Texts => list(typed(Type::String)).into(),
+        Kind::List => ArrayBuilder::new().into(),
+        Kind::Object => typed(Type::Object).into(),
+        Kind::TextMap => map(Type::String).into(),
+        Kind::CountMap => map(Type::Integer).into(),
+        Kind::Duration => text("Such as 30s, 24h, 7d, 1mo").into(),
+        Kind::Choice(choices) => words(choices).into(),
+    }
+}
+
+fn typed(of: Type) -> Object {
+    Object::with_type(SchemaType::Type(of))
+}
+
+fn text(description: &str) -> Object {
+    ObjectBuilder::new().schema_type(Type::String).description(Some(description)).build()
+}
+
+fn words(words: &[&str]) -> Object {
+    ObjectBuilder::new().schema_type(Type::String).enum_values(Some(words.iter().copied())).build()
+}
+
+fn of_format(format: KnownFormat) -> Object {
+    ObjectBuilder::new().schema_type(Type::String).format(Some(SchemaFormat::KnownFormat(format))).build()
+}
+
+fn map(of: Type) -> ObjectBuilder {
+    ObjectBuilder::new().additional_properties(Some(Schema::from(typed(of))))
+}
+
+fn list(items: impl Into<RefOr<Schema>>) -> ArrayBuilder {
+    ArrayBuilder::new().items(items.into())
+}

@@ -1,0 +1,179 @@
+//! Virtual keys as the management API sees them: how a key is found, shown and rewritten.
+//!
+//! One file an endpoint below; what they share stands here. A write is always read, change, replace if nobody else did
+//! in between, so that two administrators never undo each other's work unseen.
+
+pub(crate) mod block;
+pub(crate) mod delete;
+pub(crate) mod fields;
+pub(crate) mod generate;
+pub(crate) mod info;
+pub(crate) mod list;
+pub(crate) mod material;
+pub(crate) mod rotate;
+pub mod rules;
+pub(crate) mod update;
+mod values;
+
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+use portcullis_filters::authn::virtual_key::KeyHash;
+use serde_json::{Map, Value, json};
+
+use crate::AdminState;
+use crate::authenticate::Caller;
+use crate::keys::fields::{KEY_FIELDS, Place};
+use crate::problem::{FieldProblem, Problem};
+use crate::store::{AdminStore, KeyRow, KeyStatus, StoreError};
+use crate::timestamp::{iso8601, iso8601_or_null, now};
+
+/// Who LiteLLM says made a key that the operator made with the master key.
+pub(crate) const OPERATOR: &str = "default_user_id";
+
+/// How often a write that lost against another one is tried again.
+const ATTEMPTS: usize = 5;
+
+/// A new row with nothing set.
+pub(crate) fn blank(token: KeyHash, now: SystemTime, by: &str) -> KeyRow {
+    KeyRow {
+        token,
+        version: 0,
+        key_name: None,
+        key_alias: None,
+        user_id: None,
+        team_id: None,
+        organization_id: None,
+        models: Vec::new(),
+        allowed_routes: Vec::new(),
+        aliases: BTreeMap::new(),
+        expires: None,
+        blocked: None,
+        spend: 0.0,
+        settings: Map::new(),
+        rotation_count: 0,
+        last_rotation_at: None,
+        created_at: now,
+        created_by: Some(by.to_owned()),
+        updated_at: now,
+        updated_by: Some(by.to_owned()),
+        deleted_at: None,
+        deleted_by: None,
+    }
+}
+
+/// The hash that a management request means: of a key string, or the hash itself. Anything else is no key's.
+pub(crate) fn hash_of(text: &str) -> Option<KeyHash> {
+    if text.starts_with("sk-") { Some(KeyHash::of(text)) } else { text.parse().ok() }
+}
+
+/// The key of this hash, if it lives.
+async fn live(store: &dyn AdminStore, token: KeyHash) -> Result<KeyRow, Problem> {
+    let row = store.key(token).await?;
+    row.filter(|row| row.deleted_at.is_none()).ok_or_else(Problem::key_not_found)
+}
+
+/// Changes a live key and records it. `change` may run more than once.
+pub(crate) async fn rewrite(
+    state: &AdminState,
+    caller: &Caller,
+    token: KeyHash,
+    action: &'static str,
+    change: impl Fn(&mut KeyRow, SystemTime) -> Result<(), Problem>,
+) -> Result<KeyRow, Problem> {
+    for _ in 0..ATTEMPTS {
+        let before = live(&*state.store, token).await?;
+        let now = now();
+        let mut after = before.clone();
+        change(&mut after, now)?;
+        after.updated_at = now;
+        after.updated_by = Some(caller.user_id());
+        let audit = caller.audit(action, token, Some(&before), after.deleted_at.is_none().then_some(&after), now);
+        match state.store.replace_key(after, audit).await {
+            Err(StoreError::Conflict) => {}
+            done => return Ok(done?),
+        }
+    }
+    Err(Problem::contended())
+}
+
+/// The key as an answer shows it: every field that LiteLLM knows, given or not, and the columns. Holds no secret.
+pub(crate) fn shown(row: &KeyRow) -> Map<String, Value> {
+    let mut shown = row.settings.clone();
+    for field in KEY_FIELDS.iter().filter(|field| field.place == Place::Settings) {
+        shown.entry(field.name).or_insert_with(|| field.absent.value());
+    }
+    let columns = json!({
+        "token": row.token,
+        "key_name": row.key_name,
+        "key_alias": row.key_alias,
+        "user_id": row.user_id,
+        "team_id": row.team_id,
+        "organization_id": row.organization_id,
+        "models": row.models,
+        "allowed_routes": row.allowed_routes,
+        "aliases": row.aliases,
+        "expires": iso8601_or_null(row.expires),
+        "blocked": row.blocked,
+        "spend": row.spend,
+        "rotation_count": row.rotation_count,
+        "last_rotation_at": iso8601_or_null(row.last_rotation_at),
+        "created_at": iso8601(row.created_at),
+        "created_by": row.created_by,
+        "updated_at": iso8601(row.updated_at),
+        "updated_by": row.updated_by,
+        "litellm_budget_table": null,
+    });
+    if let Value::Object(columns) = columns {
+        shown.extend(columns);
+    }
+    shown
+}
+
+/// As [`shown`], without the hash and with the key's state: the `info` of LiteLLM.
+pub(crate) fn described(row: &KeyRow, now: SystemTime) -> Map<String, Value> {
+    let mut info = shown(row);
+    info.remove("token");
+    let status = match status(row, now) {
+        KeyStatus::Active => "active",
+        KeyStatus::Expired => "expired",
+        KeyStatus::Revoked => "revoked",
+        KeyStatus::Deleted => "deleted",
+    };
+    info.insert("status".to_owned(), status.into());
+    if row.deleted_at.is_some() {
+        info.insert("deleted_at".to_owned(), iso8601_or_null(row.deleted_at));
+        info.insert("deleted_by".to_owned(), row.deleted_by.clone().into());
+    }
+    info
+}
+
+fn status(row: &KeyRow, now: SystemTime) -> KeyStatus {
+    if row.deleted_at.is_some() {
+        KeyStatus::Deleted
+    } else if row.blocked == Some(true) {
+        KeyStatus::Revoked
+    } else if row.expires.is_some_and(|end| end <= now) {
+        KeyStatus::Expired
+    } else {
+        KeyStatus::Active
+    }
+}
+
+/// The only field of a small request body, a text; anything else in it is refused.
+fn only_text(mut body: Map<String, Value>, name: &'static str) -> Result<String, Problem> {
+    let mut problems = Vec::new();
+    let text = match body.remove(name) {
+        Some(Value::String(text)) => text,
+        Some(_) => {
+            problems.push(FieldProblem::new("string_type", &["body", name], "Input should be a valid string"));
+            String::new()
+        }
+        None => {
+            problems.push(FieldProblem::missing(&["body", name]));
+            String::new()
+        }
+    };
+    problems.extend(body.keys().map(|other| FieldProblem::unknown(&["body", other])));
+    if problems.is_empty() { Ok(text) } else { Err(Problem::Fields(problems)) }
+}
