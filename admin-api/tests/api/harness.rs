@@ -1,0 +1,148 @@
+//! Sends one request through the router and reads the answer.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use axum::Router;
+use axum::body::Body;
+use http::{HeaderMap, Method, Request, StatusCode};
+use http_body_util::BodyExt;
+use portcullis_admin_api::keys::rules::KeyRules;
+use portcullis_admin_api::{AdminState, ClientAddress, RequestId, router};
+use portcullis_filters::authn::failures::{FailureSettings, FailureThrottle};
+use portcullis_filters::authn::master::MasterKeys;
+use portcullis_filters::authn::virtual_key::VirtualKeyAuthenticator;
+use portcullis_filters::authn::{Gate, chain};
+use portcullis_filters::cache::{CacheSettings, KeyCache};
+use portcullis_filters::credential::CredentialSlots;
+use serde_json::{Value, json};
+use tower::ServiceExt;
+
+use crate::memory::Memory;
+
+pub(crate) const MASTER: &str = "sk-master-0123456789";
+
+pub(crate) struct Api {
+    pub(crate) store: Arc<Memory>,
+    router: Router,
+}
+
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) text: String,
+}
+
+impl Answer {
+    #[track_caller]
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|_| panic!("not JSON: {}", self.text))
+    }
+
+    /// Status, `type` and `param` of LiteLLM's error envelope.
+    #[track_caller]
+    pub(crate) fn refusal(&self) -> (u16, String, Value) {
+        let body = self.json();
+        let error = &body["error"];
+        assert_eq!(error["code"], self.status.as_str(), "the code repeats the status: {body}");
+        (self.status.as_u16(), error["type"].as_str().unwrap().to_owned(), error["param"].clone())
+    }
+
+    /// Place and type of the first entry of a 422.
+    #[track_caller]
+    pub(crate) fn mismatch(&self) -> (String, String) {
+        assert_eq!(self.status, StatusCode::UNPROCESSABLE_ENTITY, "{}", self.text);
+        let body = self.json();
+        let loc: Vec<_> = body["detail"][0]["loc"].as_array().unwrap().iter().map(|p| p.as_str().unwrap()).collect();
+        (loc.join("."), body["detail"][0]["type"].as_str().unwrap().to_owned())
+    }
+
+    #[track_caller]
+    pub(crate) fn ok(&self) -> Value {
+        assert_eq!(self.status, StatusCode::OK, "{}", self.text);
+        self.json()
+    }
+}
+
+impl Api {
+    pub(crate) fn new() -> Self {
+        Self::with_rules(KeyRules::new("derivation".into()))
+    }
+
+    pub(crate) fn with_rules(rules: KeyRules) -> Self {
+        let store = Arc::new(Memory::default());
+        let settings = CacheSettings {
+            ttl: std::time::Duration::ZERO,
+            unknown_ttl: std::time::Duration::ZERO,
+            ..CacheSettings::default()
+        };
+        let keys = VirtualKeyAuthenticator::new(
+            store.clone(),
+            Arc::new(KeyCache::new(settings)),
+            Arc::new(FailureThrottle::new(FailureSettings::default())),
+        );
+        let gate =
+            Gate { slots: CredentialSlots::default(), authenticators: chain(MasterKeys::new(&[MASTER.into()]), keys) };
+        let state = AdminState {
+            store: store.clone(),
+            gate: Arc::new(ArcSwap::from_pointee(gate)),
+            rules: Arc::new(ArcSwap::from_pointee(rules)),
+            deployments: Arc::new(Vec::new),
+        };
+        Self { store, router: router(state) }
+    }
+
+    pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
+        let response = self.router.clone().oneshot(request).await.expect("the router never fails");
+        let (parts, body) = response.into_parts();
+        let bytes = body.collect().await.expect("the body is in memory").to_bytes();
+        Answer { status: parts.status, headers: parts.headers, text: String::from_utf8_lossy(&bytes).into_owned() }
+    }
+
+    pub(crate) async fn call(&self, method: Method, path: &str, key: Option<&str>, body: impl Into<Body>) -> Answer {
+        self.send(request(method, path, key, body)).await
+    }
+
+    /// As the operator.
+    pub(crate) async fn post(&self, path: &str, body: Value) -> Answer {
+        self.call(Method::POST, path, Some(MASTER), body.to_string()).await
+    }
+
+    /// As the operator.
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.call(Method::GET, path, Some(MASTER), "").await
+    }
+
+    /// The string of a new key with these fields.
+    pub(crate) async fn key(&self, fields: Value) -> String {
+        self.post("/key/generate", fields).await.ok()["key"].as_str().unwrap().to_owned()
+    }
+}
+
+pub(crate) fn request(method: Method, path: &str, key: Option<&str>, body: impl Into<Body>) -> Request<Body> {
+    let mut request = Request::builder()
+        .method(method)
+        .uri(path)
+        .extension(ClientAddress(Some([192, 0, 2, 7].into())))
+        .extension(RequestId("request-1".to_owned()));
+    if let Some(key) = key {
+        request = request.header("authorization", format!("Bearer {key}"));
+    }
+    request.body(body.into()).expect("static request")
+}
+
+/// The body with its changing parts replaced by what they are, for comparison with an expected one.
+pub(crate) fn settled(mut body: Value) -> Value {
+    for (name, value) in body.as_object_mut().expect("an object") {
+        let known = match name.as_str() {
+            "key" => value.as_str().is_some_and(|text| text.starts_with("sk-") && text.len() == 25),
+            "key_name" => value.as_str().is_some_and(|text| text.starts_with("sk-...") && text.len() == 10),
+            "token" | "token_id" => value.as_str().is_some_and(|text| text.len() == 64),
+            "created_at" | "updated_at" => value.as_str().is_some_and(|text| text.ends_with('Z')),
+            _ => continue,
+        };
+        assert!(known, "{name}: {value}");
+        *value = json!(format!("<{name}>"));
+    }
+    body
+}

@@ -1,0 +1,207 @@
+//! An in-memory store with two switches: it can be away, and it can let writes lose against imagined other writers.
+//!
+//! Reads let other requests run before they return, so that tests can have two requests in each other's way.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::time::SystemTime;
+
+use async_trait::async_trait;
+use futures_util::future::BoxFuture;
+use portcullis_admin_api::store::{
+    AdminStore, AuditQuery, AuditRow, KeyQuery, KeyRow, KeyStatus, Page, Replay, Rotation, StoreError,
+};
+use portcullis_filters::authn::virtual_key::{KeyHash, KeyRecord, KeyStore, StoreUnavailable};
+use portcullis_filters::policy::Policy;
+
+#[derive(Default)]
+pub(crate) struct Memory(Mutex<Tables>);
+
+#[derive(Default)]
+struct Tables {
+    keys: BTreeMap<KeyHash, KeyRow>,
+    graces: BTreeMap<KeyHash, (KeyHash, SystemTime)>,
+    replays: BTreeMap<(KeyHash, [u8; 32]), Replay>,
+    audit: Vec<AuditRow>,
+    away: bool,
+    conflicts: u32,
+}
+
+impl Memory {
+    pub(crate) fn go_away(&self) {
+        self.0.lock().unwrap().away = true;
+    }
+
+    pub(crate) fn lose_writes(&self, times: u32) {
+        self.0.lock().unwrap().conflicts = times;
+    }
+
+    pub(crate) fn row(&self, key: &str) -> Option<KeyRow> {
+        self.0.lock().unwrap().keys.get(&KeyHash::of(key)).cloned()
+    }
+
+    pub(crate) fn audit_rows(&self) -> Vec<AuditRow> {
+        self.0.lock().unwrap().audit.clone()
+    }
+
+    fn read<T>(&self, read: impl FnOnce(&mut Tables) -> T) -> Result<T, StoreError> {
+        let mut tables = self.0.lock().unwrap();
+        if tables.away { Err(StoreError::Unavailable("switched off".to_owned())) } else { Ok(read(&mut tables)) }
+    }
+
+    fn write<T>(&self, write: impl FnOnce(&mut Tables) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        self.read(|tables| {
+            if tables.conflicts > 0 {
+                tables.conflicts -= 1;
+                return Err(StoreError::Conflict);
+            }
+            write(tables)
+        })?
+    }
+}
+
+impl Tables {
+    fn alias_free(&self, row: &KeyRow, besides: KeyHash) -> Result<(), StoreError> {
+        let Some(alias) = &row.key_alias else { return Ok(()) };
+        let taken = |other: &KeyRow| {
+            other.token != besides && other.deleted_at.is_none() && other.key_alias.as_ref() == Some(alias)
+        };
+        if self.keys.values().any(taken) { Err(StoreError::AliasTaken) } else { Ok(()) }
+    }
+
+    fn record(&mut self, mut audit: AuditRow) {
+        audit.id = self.audit.len() as i64 + 1;
+        self.audit.push(audit);
+    }
+}
+
+fn page<T>(rows: Vec<T>, offset: u64, limit: u64) -> Page<T> {
+    let total = rows.len() as u64;
+    Page { rows: rows.into_iter().skip(offset as usize).take(limit as usize).collect(), total }
+}
+
+#[async_trait]
+impl AdminStore for Memory {
+    async fn insert_key(&self, row: KeyRow, audit: AuditRow) -> Result<KeyRow, StoreError> {
+        self.write(|tables| {
+            if tables.keys.contains_key(&row.token) || tables.graces.contains_key(&row.token) {
+                return Err(StoreError::TokenTaken);
+            }
+            tables.alias_free(&row, row.token)?;
+            tables.record(audit);
+            tables.keys.insert(row.token, row.clone());
+            Ok(row)
+        })
+    }
+
+    async fn key(&self, token: KeyHash) -> Result<Option<KeyRow>, StoreError> {
+        tokio::task::yield_now().await;
+        self.read(|tables| tables.keys.get(&token).cloned())
+    }
+
+    async fn key_by_alias(&self, alias: &str) -> Result<Option<KeyRow>, StoreError> {
+        let live = |row: &&KeyRow| row.deleted_at.is_none() && row.key_alias.as_deref() == Some(alias);
+        self.read(|tables| tables.keys.values().find(live).cloned())
+    }
+
+    async fn replace_key(&self, mut row: KeyRow, audit: AuditRow) -> Result<KeyRow, StoreError> {
+        self.write(|tables| {
+            if tables.keys.get(&row.token).is_none_or(|stored| stored.version != row.version) {
+                return Err(StoreError::Conflict);
+            }
+            tables.alias_free(&row, row.token)?;
+            row.version += 1;
+            tables.record(audit);
+            tables.keys.insert(row.token, row.clone());
+            Ok(row)
+        })
+    }
+
+    async fn rotate_key(&self, rotation: Rotation, audit: AuditRow) -> Result<KeyRow, StoreError> {
+        self.write(|tables| {
+            let Rotation { old, mut row, grace_until, replay } = rotation;
+            if tables.keys.contains_key(&row.token) {
+                return Err(StoreError::TokenTaken);
+            }
+            if tables.keys.get(&old).is_none_or(|stored| stored.version != row.version) {
+                return Err(StoreError::Conflict);
+            }
+            tables.alias_free(&row, old)?;
+            row.version += 1;
+            tables.record(audit);
+            tables.keys.remove(&old);
+            tables.keys.insert(row.token, row.clone());
+            tables.graces.extend(grace_until.map(|until| (old, (row.token, until))));
+            tables.replays.extend(replay.map(|replay| ((old, replay.request), replay)));
+            Ok(row)
+        })
+    }
+
+    async fn replay(&self, old: KeyHash, request: [u8; 32]) -> Result<Option<Replay>, StoreError> {
+        let found = self.read(|tables| tables.replays.get(&(old, request)).cloned());
+        tokio::task::yield_now().await;
+        found
+    }
+
+    async fn keys(&self, query: &KeyQuery) -> Result<Page<KeyRow>, StoreError> {
+        let shows = |row: &&KeyRow| {
+            let alias = row.key_alias.as_deref().unwrap_or_default();
+            query.team_id.as_ref().is_none_or(|team| row.team_id.as_ref() == Some(team))
+                && query.token.is_none_or(|token| row.token == token)
+                && query.alias.as_deref().is_none_or(|a| if query.substring { alias.contains(a) } else { alias == a })
+                && (row.deleted_at.is_some() == (query.status == Some(KeyStatus::Deleted)))
+        };
+        self.read(|tables| page(tables.keys.values().filter(shows).cloned().collect(), query.offset, query.limit))
+    }
+
+    async fn aliases(
+        &self,
+        search: Option<&str>,
+        _team_id: Option<&str>,
+        offset: u64,
+        limit: u64,
+    ) -> Result<Page<String>, StoreError> {
+        self.read(|tables| {
+            let mut aliases: Vec<String> = tables.keys.values().filter_map(|row| row.key_alias.clone()).collect();
+            aliases.retain(|alias| search.is_none_or(|part| alias.contains(part)));
+            aliases.sort_unstable();
+            page(aliases, offset, limit)
+        })
+    }
+
+    async fn audit(&self, query: &AuditQuery) -> Result<Page<AuditRow>, StoreError> {
+        let shows = |row: &&AuditRow| {
+            query.id.is_none_or(|id| row.id == id)
+                && query.object_id.as_ref().is_none_or(|object| row.object_id == *object)
+                && query.action.as_ref().is_none_or(|action| row.action == *action)
+                && query.actor.as_ref().is_none_or(|actor| row.actor == *actor)
+        };
+        self.read(|tables| page(tables.audit.iter().rev().filter(shows).cloned().collect(), query.offset, query.limit))
+    }
+
+    async fn ready(&self) -> Result<(), StoreError> {
+        self.read(|_| ())
+    }
+}
+
+impl KeyStore for Memory {
+    fn find(&self, hash: KeyHash) -> BoxFuture<'_, Result<Option<KeyRecord>, StoreUnavailable>> {
+        Box::pin(async move {
+            let found = self.read(|tables| {
+                let current = tables.graces.get(&hash).map_or(hash, |(current, _)| *current);
+                tables.keys.get(&current).filter(|row| row.deleted_at.is_none()).cloned()
+            });
+            let row = found.map_err(|error| StoreUnavailable(error.to_string()))?;
+            Ok(row.map(|row| KeyRecord {
+                id: row.token,
+                alias: row.key_alias,
+                user_id: row.user_id,
+                team_id: row.team_id,
+                organization_id: row.organization_id,
+                policy: Policy::new(&row.models, &row.allowed_routes, row.aliases),
+                expires: row.expires,
+                blocked: row.blocked == Some(true),
+            }))
+        })
+    }
+}

@@ -1,0 +1,135 @@
+//! Every route, by every kind of caller; and what is answered where there is no route.
+
+use std::collections::BTreeSet;
+
+use http::{Method, StatusCode};
+use portcullis_admin_api::routes::{Role, Route, table};
+use serde_json::json;
+
+use crate::harness::{Api, MASTER};
+
+fn concrete(route: &Route) -> String {
+    route.path.replace("{key}", &"0".repeat(64)).replace("{id}", "1").replace("{*rest}", "index.html")
+}
+
+#[tokio::test]
+async fn every_route_asks_for_its_role_and_nothing_less() {
+    let api = Api::new();
+    let plain = api.key(json!({})).await;
+    for route in table() {
+        let path = concrete(&route);
+        let status = async |key| api.call(route.method.clone(), &path, key, "{}").await.status.as_u16();
+        let outcome = [
+            status(None).await,
+            status(Some("sk-nobody-knows-this-key")).await,
+            status(Some(&plain)).await,
+            status(Some(MASTER)).await,
+        ]
+        .map(|status| if matches!(status, 401 | 403) { status } else { 0 });
+        let expected = match route.role {
+            Role::Open => [0, 0, 0, 0],
+            Role::AnyKey => [401, 401, 0, 0],
+            Role::Admin => [401, 401, 403, 0],
+        };
+        assert_eq!(outcome, expected, "{} {}", route.method, route.path);
+    }
+}
+
+#[test]
+fn what_is_open_is_listed_here_and_nowhere_else() {
+    let open: Vec<_> = table().into_iter().filter(|route| route.role == Role::Open).map(|route| route.path).collect();
+    let expected = ["/health/liveliness", "/health/liveness", "/health/readiness", "/openapi.json", "/docs"];
+    assert_eq!(open[..5], expected);
+    assert_eq!(open[5..], ["/docs/{*rest}"]);
+}
+
+#[tokio::test]
+async fn refusals_are_in_litellms_envelope() {
+    let api = Api::new();
+    let plain = api.key(json!({})).await;
+    let none = api.call(Method::POST, "/key/generate", None, "{}").await;
+    assert_eq!(none.refusal(), (401, "auth_error".to_owned(), json!(null)));
+    assert!(none.json()["error"]["message"].as_str().unwrap().contains("No api key passed in"));
+    assert!(none.headers.contains_key("www-authenticate"));
+    let unknown = api.call(Method::POST, "/key/generate", Some("sk-nobody-knows-this-key"), "{}").await;
+    assert_eq!(unknown.refusal(), (401, "token_not_found_in_db".to_owned(), json!("key")));
+    let forbidden = api.call(Method::POST, "/key/generate", Some(&plain), "{}").await;
+    assert_eq!(forbidden.refusal(), (403, "auth_error".to_owned(), json!(null)));
+    assert!(forbidden.text.contains("Only proxy admin can be used to generate, delete, update info"));
+}
+
+#[tokio::test]
+async fn a_stranger_is_refused_before_the_body_is_looked_at() {
+    let api = Api::new();
+    let huge = "x".repeat(2 << 20);
+    for body in ["{not json", "[]", "", &huge] {
+        let answer = api.call(Method::POST, "/key/generate", None, body.to_owned()).await;
+        assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
+    }
+}
+
+#[tokio::test]
+async fn a_key_limited_to_other_routes_may_not_read_itself() {
+    let api = Api::new();
+    let limited = api.key(json!({"allowed_routes": ["/v1/chat/completions"]})).await;
+    let answer = api.call(Method::GET, "/key/info", Some(&limited), "").await;
+    assert_eq!(answer.refusal().0, 403);
+    let reader = api.key(json!({"key_type": "read_only"})).await;
+    api.call(Method::GET, "/key/info", Some(&reader), "").await.ok();
+    let manager = api.key(json!({"key_type": "management"})).await;
+    let answer = api.call(Method::POST, "/key/generate", Some(&manager), "{}").await;
+    assert_eq!(answer.status, StatusCode::FORBIDDEN, "a route list grants no role");
+}
+
+#[tokio::test]
+async fn every_operation_is_documented_once_under_its_route() {
+    let document = Api::new().get("/openapi.json").await.ok();
+    let mut names = BTreeSet::new();
+    for route in table().into_iter().filter(|route| route.path != "/openapi.json" && !route.path.starts_with("/docs")) {
+        let operation = &document["paths"][&route.path][route.method.as_str().to_lowercase()];
+        assert_eq!(operation["operationId"], route.operation.as_str(), "{}", route.path);
+        assert!(!route.operation.is_empty() && names.insert(route.operation.clone()), "{}", route.operation);
+        assert!(operation["summary"].as_str().is_some_and(|summary| !summary.is_empty()), "{}", route.path);
+    }
+    let request = &document["components"]["schemas"]["GenerateKeyRequest"];
+    assert_eq!(request["properties"]["tpm_limit"]["type"], "integer");
+    assert_eq!(request["additionalProperties"], false);
+}
+
+#[tokio::test]
+async fn the_interactive_page_runs_its_own_scripts_only() {
+    let api = Api::new();
+    let page = api.call(Method::GET, "/docs/", None, "").await;
+    assert_eq!(page.status, StatusCode::OK);
+    assert!(page.text.contains("swagger-ui"), "{}", page.text);
+    assert!(page.headers["content-security-policy"].to_str().unwrap().starts_with("default-src 'self'"));
+    let redirect = api.call(Method::GET, "/docs", None, "").await;
+    assert_eq!(redirect.headers["location"], "/docs/", "no host in it that a caller could forge");
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_said_in_fastapis_words_and_never_cached() {
+    let api = Api::new();
+    let cases =
+        [(Method::GET, "/key/nothing", 404, "Not Found"), (Method::PUT, "/key/generate", 405, "Method Not Allowed")];
+    for (method, path, status, detail) in cases {
+        let answer = api.call(method, path, None, "").await;
+        assert_eq!((answer.status.as_u16(), answer.json()), (status, json!({"detail": detail})));
+        assert_eq!(answer.headers["cache-control"], "no-store");
+    }
+    assert_eq!(api.get("/key/list").await.headers["cache-control"], "no-store");
+}
+
+#[tokio::test]
+async fn health_needs_no_store() {
+    let api = Api::new();
+    for path in ["/health/liveliness", "/health/liveness"] {
+        assert_eq!(api.call(Method::GET, path, None, "").await.ok(), "I'm alive!");
+    }
+    let readiness = || api.call(Method::GET, "/health/readiness", None, "");
+    assert_eq!(readiness().await.ok(), json!({"status": "healthy", "db": "connected"}));
+    api.store.go_away();
+    assert_eq!(readiness().await.ok(), json!({"status": "healthy", "db": "Not connected"}));
+    let none = json!({"healthy_endpoints": [], "unhealthy_endpoints": [], "healthy_count": 0, "unhealthy_count": 0});
+    assert_eq!(api.get("/health").await.ok(), none);
+}
