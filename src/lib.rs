@@ -5,4 +5,5 @@
 //! `Gateway::admit` there. [`app`] is where everything is constructed.
 
 pub mod proxy;
+pub mod store;
 pub mod telemetry;

@@ -1,0 +1,188 @@
+//! Where keys are kept: opens the configured database, brings its schema up to date, hands out the two contracts.
+//!
+//! One set of statements ([`statement`], [`listing`], [`change`]) and one decoding ([`row`]) serve both databases; a
+//! backend only moves them. What must stay true: a write returns after its commit and after this process forgot the
+//! keys it touched; a store that cannot be asked says so, and never says that a key does not exist.
+
+mod change;
+mod invalidation;
+mod keys;
+mod listing;
+mod migrations;
+mod param;
+mod postgres;
+mod row;
+mod sqlite;
+mod statement;
+mod url;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use portcullis_admin_api::store::{AdminStore, KeyRow, StoreError};
+use portcullis_filters::authn::virtual_key::KeyStore;
+use portcullis_filters::cache::KeyCache;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::time::interval;
+
+use self::change::Change;
+use self::invalidation::Invalidation;
+use self::postgres::Postgres;
+use self::row::{Row, Unreadable};
+use self::sqlite::Sqlite;
+use self::statement::Statement;
+use self::url::PostgresTarget;
+
+pub use self::url::{StoreUrl, StoreUrlError};
+
+/// Which database, and how long to wait for it.
+#[derive(Clone, Debug)]
+pub struct StoreSettings {
+    /// Where the keys are kept.
+    pub url: StoreUrl,
+    /// Connections to PostgreSQL at most, besides the one that listens. SQLite takes no notice.
+    pub pool_size: usize,
+    /// The bound on a look-up on the hot path, waiting for a connection included. PostgreSQL only.
+    pub lookup_timeout: Duration,
+    /// The bound on a question or a write of the management API. PostgreSQL only.
+    pub admin_timeout: Duration,
+    /// The bound on connecting. PostgreSQL only.
+    pub connect_timeout: Duration,
+}
+
+impl StoreSettings {
+    /// The defaults for this database: 10 connections, 1.5 s for a look-up, 10 s for management, 3 s to connect.
+    #[must_use]
+    pub fn new(url: StoreUrl) -> Self {
+        Self {
+            url,
+            pool_size: 10,
+            lookup_timeout: Duration::from_millis(1500),
+            admin_timeout: Duration::from_secs(10),
+            connect_timeout: Duration::from_secs(3),
+        }
+    }
+}
+
+/// An open store. Cloning shares it.
+#[derive(Clone)]
+pub struct Store(Arc<Inner>);
+
+/// What the two contracts are implemented on.
+struct Inner {
+    backend: Backend,
+    invalidation: Arc<Invalidation>,
+    control: Handle,
+}
+
+enum Backend {
+    Postgres(Postgres),
+    Sqlite(Sqlite),
+}
+
+/// Who waits for an answer: a request of a client, or somebody who administers.
+#[derive(Clone, Copy)]
+enum Lane {
+    Lookup,
+    Admin,
+}
+
+impl Store {
+    /// Opens the store. `cache` is told of every change; `control` is the runtime that database work runs on.
+    ///
+    /// A SQLite file is opened and migrated here. PostgreSQL is not even connected to: that is the first thing that
+    /// [`Self::watch`] does, as often as it takes, so that the process starts without it.
+    ///
+    /// # Errors
+    /// The file cannot be opened or migrated; the certificates that the URL names cannot be read.
+    pub fn open(settings: StoreSettings, cache: Arc<KeyCache>, control: Handle) -> anyhow::Result<Self> {
+        let invalidation = Arc::new(Invalidation::new(cache));
+        let backend = match &settings.url {
+            StoreUrl::Sqlite(path) => Backend::Sqlite(Sqlite::open(path, Arc::clone(&invalidation))?),
+            StoreUrl::Postgres(url) => {
+                let target = PostgresTarget::parse(url.expose())?;
+                Backend::Postgres(Postgres::new(target, settings, Arc::clone(&invalidation), control.clone())?)
+            }
+        };
+        Ok(Self(Arc::new(Inner { backend, invalidation, control })))
+    }
+
+    /// What the hot path asks: keys by hash.
+    #[must_use]
+    pub fn keys(&self) -> Arc<dyn KeyStore> {
+        Arc::clone(&self.0) as Arc<dyn KeyStore>
+    }
+
+    /// What the management API asks and writes.
+    #[must_use]
+    pub fn admin(&self) -> Arc<dyn AdminStore> {
+        Arc::clone(&self.0) as Arc<dyn AdminStore>
+    }
+
+    /// Brings the schema up to date, and fails where [`Self::watch`] would try again.
+    ///
+    /// # Errors
+    /// The database is away, refuses, or holds a schema that is not this program's.
+    pub async fn migrate(&self) -> anyhow::Result<()> {
+        match &self.0.backend {
+            Backend::Sqlite(_) => Ok(()),
+            Backend::Postgres(postgres) => {
+                let postgres = postgres.clone();
+                self.0.control.spawn(async move { postgres.migrate().await }).await?
+            }
+        }
+    }
+
+    /// The background part, until `shutdown` says true or its sender is gone: keeps the connection to PostgreSQL, and
+    /// makes the cache forget what other processes change. Without it a PostgreSQL store never becomes available.
+    pub async fn watch(&self, mut shutdown: watch::Receiver<bool>) {
+        let inner = Arc::clone(&self.0);
+        let mut following = self.0.control.spawn(async move { inner.follow().await });
+        tokio::select! {
+            _ = shutdown.wait_for(|ending| *ending) => following.abort(),
+            _ = &mut following => {}
+        }
+    }
+}
+
+/// How often the epoch of a SQLite file is looked at: the bound on a revocation that another process makes.
+const POLL: Duration = Duration::from_millis(500);
+
+impl Inner {
+    async fn follow(&self) {
+        match &self.backend {
+            Backend::Postgres(postgres) => postgres.watch().await,
+            Backend::Sqlite(sqlite) => {
+                let mut ticks = interval(POLL);
+                loop {
+                    ticks.tick().await;
+                    match sqlite.epoch().await {
+                        Ok(epoch) if self.invalidation.is_behind(epoch) => self.invalidation.start_over(epoch),
+                        Ok(_) => {}
+                        Err(error) => tracing::warn!(cause = %error, "the epoch of the store cannot be read"),
+                    }
+                }
+            }
+        }
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        statement: Statement,
+        decode: fn(&Row<'_>) -> Result<T, Unreadable>,
+        lane: Lane,
+    ) -> Result<Vec<T>, StoreError> {
+        match &self.backend {
+            Backend::Postgres(postgres) => postgres.read(statement, decode, lane).await,
+            Backend::Sqlite(sqlite) => sqlite.read(statement, decode, lane).await,
+        }
+    }
+
+    async fn write(&self, change: Change) -> Result<KeyRow, StoreError> {
+        match &self.backend {
+            Backend::Postgres(postgres) => postgres.write(change).await,
+            Backend::Sqlite(sqlite) => sqlite.write(change).await,
+        }
+    }
+}

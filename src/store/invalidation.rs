@@ -1,0 +1,84 @@
+//! What this process knows of the writes that others commit, and what its cache must therefore forget.
+//!
+//! Every write has an epoch, one more than the write before it. A message that carries the next epoch says all that
+//! happened since the last; anything else (a gap, an unreadable message, a new connection) may hide a write, and then no
+//! key is trusted before the store confirmed it. So a lost message costs queries, never a revocation.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use portcullis_filters::authn::virtual_key::KeyHash;
+use portcullis_filters::cache::KeyCache;
+
+/// The newest write that the cache has seen.
+pub(super) struct Invalidation {
+    cache: Arc<KeyCache>,
+    seen: Mutex<i64>,
+}
+
+impl Invalidation {
+    pub(super) fn new(cache: Arc<KeyCache>) -> Self {
+        Self { cache, seen: Mutex::new(0) }
+    }
+
+    /// This process committed a write, or cannot know that it did not.
+    pub(super) fn forget(&self, touched: &[KeyHash]) {
+        self.cache.forget(touched);
+    }
+
+    /// A write is known with all that it touched.
+    pub(super) fn wrote(&self, epoch: i64, touched: &[KeyHash]) {
+        self.cache.forget(touched);
+        let mut seen = self.lock();
+        if epoch == *seen + 1 {
+            *seen = epoch;
+        } else if epoch > *seen {
+            drop(seen);
+            self.start_over(epoch);
+        }
+    }
+
+    /// A message from another process (or our own, come back).
+    pub(super) fn heard(&self, message: &str) {
+        match parse(message) {
+            Some((epoch, Some(touched))) => self.wrote(epoch, &touched),
+            Some((epoch, None)) => self.start_over(epoch),
+            None => self.cache.distrust_all(),
+        }
+    }
+
+    /// Whether the store has writes that this process has not heard of.
+    pub(super) fn is_behind(&self, epoch: i64) -> bool {
+        *self.lock() < epoch
+    }
+
+    /// From here on: whatever happened up to `epoch` may have been missed.
+    pub(super) fn start_over(&self, epoch: i64) {
+        *self.lock() = epoch;
+        self.cache.distrust_all();
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, i64> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// PostgreSQL refuses longer ones (8000 bytes and over).
+const MAX_HASHES: usize = 100;
+
+/// The message of a write: its epoch and the hashes it touched, or `*` where they are too many for one message.
+pub(super) fn message(epoch: i64, touched: &[KeyHash]) -> String {
+    if touched.len() > MAX_HASHES {
+        return format!("{epoch} *");
+    }
+    let hashes: Vec<String> = touched.iter().map(KeyHash::to_string).collect();
+    format!("{epoch} {}", hashes.join(","))
+}
+
+fn parse(message: &str) -> Option<(i64, Option<Vec<KeyHash>>)> {
+    let (epoch, touched) = message.split_once(' ')?;
+    let epoch = epoch.parse().ok()?;
+    if touched == "*" {
+        return Some((epoch, None));
+    }
+    touched.split(',').map(|hash| hash.parse().ok()).collect::<Option<Vec<_>>>().map(|touched| (epoch, Some(touched)))
+}

@@ -1,0 +1,136 @@
+//! The statements of listings: a page and its total, from the conditions that are asked for.
+//!
+//! Each names `deleted_at IS NULL` or its opposite in so many words, because the indexes are partial on just that. Orders
+//! end with the token, so pages never overlap.
+
+use std::time::SystemTime;
+
+use portcullis_admin_api::store::{AuditQuery, KeyQuery, KeySort, KeyStatus};
+
+use super::param::Param;
+use super::statement::{KEY_COLUMNS, Statement, folded};
+
+/// A page and the count of all rows that it is taken from.
+pub(super) struct Listing {
+    pub(super) page: Statement,
+    pub(super) total: Statement,
+}
+
+pub(super) fn keys(query: &KeyQuery) -> Listing {
+    let mut conditions = Conditions::default();
+    conditions.always(if query.status == Some(KeyStatus::Deleted) {
+        "deleted_at IS NOT NULL"
+    } else {
+        "deleted_at IS NULL"
+    });
+    conditions.text("user_id = ", query.user_id.as_deref());
+    conditions.text("team_id = ", query.team_id.as_deref());
+    conditions.text("organization_id = ", query.organization_id.as_deref());
+    if let Some(token) = query.token {
+        conditions.bound("token = ", "", token.into());
+    }
+    match query.alias.as_deref() {
+        Some(part) if query.substring => conditions.contains("alias_folded", part),
+        whole => conditions.text("key_alias = ", whole),
+    }
+    let now = || Param::Time(query.now.unwrap_or_else(SystemTime::now));
+    match query.status {
+        None | Some(KeyStatus::Deleted) => {}
+        Some(KeyStatus::Revoked) => conditions.always("blocked IS TRUE"),
+        Some(KeyStatus::Expired) => conditions.bound("expires <= ", "", now()),
+        Some(KeyStatus::Active) => {
+            conditions.always("blocked IS NOT TRUE");
+            conditions.bound("(expires IS NULL OR expires > ", ")", now());
+        }
+    }
+    let order: &[&str] = match query.sort {
+        KeySort::CreatedAt => &["created_at", "token"],
+        KeySort::UpdatedAt => &["updated_at", "token"],
+        KeySort::Expires => &["expires IS NULL", "expires", "token"],
+        KeySort::Alias => &["key_alias IS NULL", "key_alias", "token"],
+        KeySort::Spend => &["spend", "token"],
+    };
+    conditions.listing(KEY_COLUMNS, "virtual_keys", order, query.descending, (query.offset, query.limit))
+}
+
+pub(super) fn aliases(search: Option<&str>, team_id: Option<&str>, offset: u64, limit: u64) -> Listing {
+    let mut conditions = Conditions::default();
+    conditions.always("deleted_at IS NULL");
+    conditions.always("key_alias IS NOT NULL");
+    conditions.text("team_id = ", team_id);
+    if let Some(part) = search {
+        conditions.contains("alias_folded", part);
+    }
+    conditions.listing("key_alias", "virtual_keys", &["key_alias"], false, (offset, limit))
+}
+
+pub(super) fn audit(query: &AuditQuery) -> Listing {
+    let mut conditions = Conditions::default();
+    conditions.always("id > 0");
+    conditions.text("object_id = ", query.object_id.as_deref());
+    conditions.text("action = ", query.action.as_deref());
+    conditions.text("actor = ", query.actor.as_deref());
+    let columns = "id, happened_at, actor, changed_by, source, request_id, action, object_type, object_id, \
+                   fields_before, fields_after";
+    conditions.listing(columns, "audit_log", &["id"], true, (query.offset, query.limit))
+}
+
+/// A `WHERE` clause under way, with the values bound in it.
+#[derive(Default)]
+struct Conditions {
+    sql: Vec<String>,
+    params: Vec<Param>,
+}
+
+impl Conditions {
+    fn always(&mut self, condition: &str) {
+        self.sql.push(condition.to_owned());
+    }
+
+    fn text(&mut self, before: &str, value: Option<&str>) {
+        if let Some(value) = value {
+            self.bound(before, "", Param::Text(value.to_owned()));
+        }
+    }
+
+    fn contains(&mut self, column: &str, part: &str) {
+        let mut pattern = String::from("%");
+        for letter in folded(part).chars() {
+            if matches!(letter, '%' | '_' | '\\') {
+                pattern.push('\\');
+            }
+            pattern.push(letter);
+        }
+        pattern.push('%');
+        self.bound(&format!("{column} LIKE "), " ESCAPE '\\'", Param::Text(pattern));
+    }
+
+    fn bound(&mut self, before: &str, after: &str, value: Param) {
+        self.params.push(value);
+        self.sql.push(format!("{before}${}{after}", self.params.len()));
+    }
+
+    fn listing(
+        self,
+        columns: &str,
+        table: &str,
+        order: &[&str],
+        reversed: bool,
+        (offset, limit): (u64, u64),
+    ) -> Listing {
+        let conditions = self.sql.join(" AND ");
+        let direction = if reversed { " DESC" } else { "" };
+        let order: Vec<String> = order.iter().map(|key| format!("{key}{direction}")).collect();
+        let total = format!("SELECT count(*) FROM {table} WHERE {conditions}");
+        let total = Statement::composed(total, self.params.clone());
+        let (bound, mut params) = (self.params.len(), self.params);
+        params.extend([limit, offset].map(|number| Param::Integer(i64::try_from(number).unwrap_or(i64::MAX))));
+        let page = format!(
+            "SELECT {columns} FROM {table} WHERE {conditions} ORDER BY {} LIMIT ${} OFFSET ${}",
+            order.join(", "),
+            bound + 1,
+            bound + 2
+        );
+        Listing { page: Statement::composed(page, params), total }
+    }
+}

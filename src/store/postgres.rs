@@ -1,0 +1,247 @@
+//! The production store: PostgreSQL through a bounded pool, with a bound on the time of everything.
+//!
+//! Whether the database is there is decided in one place, by the watch in [`link`]; while it is not, a look-up fails at
+//! once. A connection belongs to the runtime that made it, so every query runs on the control runtime.
+
+mod link;
+mod tls;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime};
+use portcullis_admin_api::store::{KeyRow, StoreError};
+use portcullis_filters::authn::virtual_key::KeyHash;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::time::timeout;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::types::ToSql;
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::change::Change;
+use super::invalidation::{Invalidation, message};
+use super::param::Param;
+use super::row::{Row, Unreadable};
+use super::statement::{self, Statement};
+use super::url::PostgresTarget;
+use super::{Lane, StoreSettings};
+
+pub(super) use self::link::CHANNEL;
+
+/// A pool of connections to one database, and what is known of it.
+#[derive(Clone)]
+pub(super) struct Postgres(Arc<Inner>);
+
+struct Inner {
+    target: PostgresTarget,
+    tls: MakeRustlsConnect,
+    pool: Pool,
+    link: watch::Sender<Link>,
+    settings: StoreSettings,
+    invalidation: Arc<Invalidation>,
+    control: Handle,
+}
+
+/// Whether the database can be asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Link {
+    /// Nobody tried yet: worth waiting for a moment.
+    Starting,
+    Up,
+    /// Away, and why.
+    Down(String),
+}
+
+impl Postgres {
+    /// Prepares a pool; connects to nothing.
+    pub(super) fn new(
+        target: PostgresTarget,
+        settings: StoreSettings,
+        invalidation: Arc<Invalidation>,
+        control: Handle,
+    ) -> anyhow::Result<Self> {
+        let tls = tls::connector(&target.verify)?;
+        let mut config = target.config.clone();
+        config.connect_timeout(settings.connect_timeout);
+        let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+        let session = session(settings.admin_timeout);
+        let pool = Pool::builder(Manager::from_config(config, tls.clone(), recycling))
+            .max_size(settings.pool_size)
+            .wait_timeout(Some(settings.lookup_timeout))
+            .create_timeout(Some(settings.connect_timeout))
+            .recycle_timeout(Some(settings.lookup_timeout))
+            .runtime(Runtime::Tokio1)
+            .post_create(Hook::async_fn(move |client, _| {
+                let session = session.clone();
+                Box::pin(async move { client.batch_execute(&session).await.map_err(HookError::Backend) })
+            }))
+            .build()?;
+        let (link, _) = watch::channel(Link::Starting);
+        Ok(Self(Arc::new(Inner { target, tls, pool, link, settings, invalidation, control })))
+    }
+
+    /// All rows of a statement.
+    pub(super) async fn read<T: Send + 'static>(
+        &self,
+        statement: Statement,
+        decode: fn(&Row<'_>) -> Result<T, Unreadable>,
+        lane: Lane,
+    ) -> Result<Vec<T>, StoreError> {
+        let this = self.clone();
+        let bound = match lane {
+            Lane::Lookup => self.0.settings.lookup_timeout,
+            Lane::Admin => self.0.settings.admin_timeout,
+        };
+        self.on_control(async move {
+            this.within(bound, async |client| {
+                let rows = query(client, &statement).await?;
+                Ok(rows.iter().map(|row| decode(&Row::Postgres(row))).collect::<Result<Vec<T>, _>>()?)
+            })
+            .await
+        })
+        .await
+    }
+
+    /// Commits a change, tells the other processes, and makes this one forget what it touched.
+    pub(super) async fn write(&self, change: Change) -> Result<KeyRow, StoreError> {
+        let this = self.clone();
+        self.on_control(async move {
+            let mut touched = change.touched.clone();
+            let touches = &mut touched;
+            let done =
+                this.within(this.0.settings.admin_timeout, async move |client| commit(client, change, touches).await);
+            let done = done.await;
+            // Also after a failure: it may have come after the commit.
+            this.0.invalidation.forget(&touched);
+            done
+        })
+        .await
+    }
+
+    /// Runs `work` with a connection, all of it within `bound`. A connection whose work was given up is not used again:
+    /// the server may still be busy with it.
+    async fn within<T>(
+        &self,
+        bound: Duration,
+        work: impl AsyncFnOnce(&mut Object) -> Result<T, Failure>,
+    ) -> Result<T, StoreError> {
+        let deadline = tokio::time::Instant::now() + bound;
+        let late = || StoreError::Unavailable("the database did not answer in time".to_owned());
+        self.is_up(bound).await?;
+        let mut client = tokio::time::timeout_at(deadline, self.0.pool.get())
+            .await
+            .map_err(|_| late())?
+            .map_err(|error| StoreError::Unavailable(pool_failure(&error)))?;
+        match tokio::time::timeout_at(deadline, work(&mut client)).await {
+            Ok(done) => done.map_err(StoreError::from),
+            Err(_) => {
+                drop(Object::take(client));
+                Err(late())
+            }
+        }
+    }
+
+    /// At once, but for the first moment of the process.
+    async fn is_up(&self, patience: Duration) -> Result<(), StoreError> {
+        let mut link = self.0.link.subscribe();
+        let known = timeout(patience, link.wait_for(|link| *link != Link::Starting)).await;
+        match known.as_ref().map(|known| known.as_deref()) {
+            Ok(Ok(Link::Up)) => Ok(()),
+            Ok(Ok(Link::Down(why))) => Err(StoreError::Unavailable(why.clone())),
+            _ => Err(StoreError::Unavailable("not connected to the database yet".to_owned())),
+        }
+    }
+
+    async fn on_control<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let done = self.0.control.spawn(work).await;
+        done.unwrap_or_else(|_| Err(StoreError::Unavailable("the query was given up".to_owned())))
+    }
+}
+
+/// What every connection of the pool is told first. The server ends by itself what this side no longer waits for.
+fn session(bound: Duration) -> String {
+    let bound = bound.as_millis();
+    format!(
+        "SET search_path TO portcullis; SET statement_timeout TO {bound}; \
+         SET idle_in_transaction_session_timeout TO {bound}"
+    )
+}
+
+async fn commit(client: &mut Object, mut change: Change, touched: &mut Vec<KeyHash>) -> Result<KeyRow, Failure> {
+    let transaction = client.transaction().await?;
+    let epoch = transaction.query_one(&statement::next_epoch().sql as &str, &[]).await?.try_get(0)?;
+    let graced = statement::grace_tokens(change.active);
+    for row in &transaction.query(&graced.sql as &str, &bound(&graced.params)).await? {
+        touched.push(Row::Postgres(row).hash(0)?);
+    }
+    for step in change.take_steps() {
+        let prepared = transaction.prepare_cached(&step.statement.sql).await?;
+        let returned = transaction.query(&prepared, &bound(&step.statement.params)).await?;
+        if let Some(error) = step.otherwise.filter(|_| returned.is_empty()) {
+            return Err(Failure::Refused(error));
+        }
+    }
+    transaction.execute("SELECT pg_notify($1, $2)", &[&CHANNEL, &message(epoch, touched)]).await?;
+    transaction.commit().await?;
+    Ok(change.row)
+}
+
+/// Statements of a fixed text are prepared once for each connection; listings come in too many forms for that.
+async fn query(client: &Object, statement: &Statement) -> Result<Vec<tokio_postgres::Row>, tokio_postgres::Error> {
+    if statement.is_fixed {
+        let prepared = client.prepare_cached(&statement.sql).await?;
+        client.query(&prepared, &bound(&statement.params)).await
+    } else {
+        client.query(&statement.sql as &str, &bound(&statement.params)).await
+    }
+}
+
+fn bound(params: &[Param]) -> Vec<&(dyn ToSql + Sync)> {
+    params.iter().map(|param| param as &(dyn ToSql + Sync)).collect()
+}
+
+/// What can go wrong with a query, on its way to a [`StoreError`].
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Postgres(#[from] tokio_postgres::Error),
+    #[error(transparent)]
+    Unreadable(#[from] Unreadable),
+    #[error(transparent)]
+    Refused(StoreError),
+}
+
+impl From<Failure> for StoreError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Refused(error) => error,
+            Failure::Unreadable(error) => Self::Unavailable(error.to_string()),
+            Failure::Postgres(error) => match error.as_db_error() {
+                Some(server) if *server.code() == SqlState::UNIQUE_VIOLATION => match server.constraint() {
+                    Some("virtual_keys_live_alias") => Self::AliasTaken,
+                    _ => Self::TokenTaken,
+                },
+                // The server's details may quote values; its message does not.
+                Some(server) => Self::Unavailable(format!("{} ({})", server.message(), server.code().code())),
+                None => Self::Unavailable(chain(&error)),
+            },
+        }
+    }
+}
+
+fn pool_failure(error: &PoolError) -> String {
+    match error {
+        PoolError::Backend(error) => chain(error),
+        other => other.to_string(),
+    }
+}
+
+/// An error with its causes, which is where the driver says what happened.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}

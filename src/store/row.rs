@@ -1,0 +1,190 @@
+//! Rows of either database, read back into the types of the contracts.
+//!
+//! A row that cannot be read (somebody edited it by hand) is an error, never a key with fewer restrictions.
+
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+use portcullis_admin_api::store::{AuditRow, KeyRow, Replay};
+use portcullis_filters::authn::virtual_key::{KeyHash, KeyRecord};
+use portcullis_filters::policy::Policy;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::param::from_micros;
+
+/// A row as its driver gives it.
+pub(super) enum Row<'a> {
+    Postgres(&'a tokio_postgres::Row),
+    Sqlite(&'a rusqlite::Row<'a>),
+}
+
+/// A column does not hold what the schema says.
+#[derive(Debug, thiserror::Error)]
+#[error("column {column} cannot be read")]
+pub(super) struct Unreadable {
+    column: usize,
+    #[source]
+    cause: Box<dyn std::error::Error + Send + Sync>,
+}
+
+type Read<T> = Result<T, Unreadable>;
+
+impl Row<'_> {
+    fn column<'s, P, S>(&'s self, column: usize) -> Read<Cell<P, S>>
+    where
+        P: tokio_postgres::types::FromSql<'s>,
+        S: rusqlite::types::FromSql,
+    {
+        match self {
+            Self::Postgres(row) => row.try_get(column).map(Cell::Postgres).map_err(|error| unreadable(column, error)),
+            Self::Sqlite(row) => row.get(column).map(Cell::Sqlite).map_err(|error| unreadable(column, error)),
+        }
+    }
+
+    fn text(&self, column: usize) -> Read<Option<String>> {
+        Ok(match self.column::<Option<String>, Option<String>>(column)? {
+            Cell::Postgres(text) | Cell::Sqlite(text) => text,
+        })
+    }
+
+    fn required(&self, column: usize) -> Read<String> {
+        self.text(column)?.ok_or_else(|| unreadable(column, "null"))
+    }
+
+    pub(super) fn integer(&self, column: usize) -> Read<i64> {
+        Ok(match self.column::<i64, i64>(column)? {
+            Cell::Postgres(number) | Cell::Sqlite(number) => number,
+        })
+    }
+
+    fn real(&self, column: usize) -> Read<f64> {
+        Ok(match self.column::<f64, f64>(column)? {
+            Cell::Postgres(number) | Cell::Sqlite(number) => number,
+        })
+    }
+
+    fn truth(&self, column: usize) -> Read<Option<bool>> {
+        Ok(match self.column::<Option<bool>, Option<bool>>(column)? {
+            Cell::Postgres(truth) | Cell::Sqlite(truth) => truth,
+        })
+    }
+
+    fn time(&self, column: usize) -> Read<Option<SystemTime>> {
+        Ok(match self.column::<Option<SystemTime>, Option<i64>>(column)? {
+            Cell::Postgres(time) => time,
+            Cell::Sqlite(micros) => micros.map(from_micros),
+        })
+    }
+
+    fn moment(&self, column: usize) -> Read<SystemTime> {
+        self.time(column)?.ok_or_else(|| unreadable(column, "null"))
+    }
+
+    fn bytes(&self, column: usize) -> Read<[u8; 32]> {
+        let bytes = match self.column::<Vec<u8>, Vec<u8>>(column)? {
+            Cell::Postgres(bytes) | Cell::Sqlite(bytes) => bytes,
+        };
+        bytes.try_into().map_err(|_| unreadable(column, "not 32 bytes"))
+    }
+
+    pub(super) fn hash(&self, column: usize) -> Read<KeyHash> {
+        self.bytes(column).map(KeyHash::from)
+    }
+
+    fn json<T: DeserializeOwned>(&self, column: usize) -> Read<T> {
+        let value = match self.column::<Value, String>(column)? {
+            Cell::Postgres(value) => value,
+            Cell::Sqlite(text) => serde_json::from_str(&text).map_err(|error| unreadable(column, error))?,
+        };
+        serde_json::from_value(value).map_err(|error| unreadable(column, error))
+    }
+}
+
+/// One value in its driver's type.
+enum Cell<P, S> {
+    Postgres(P),
+    Sqlite(S),
+}
+
+fn unreadable(column: usize, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Unreadable {
+    Unreadable { column, cause: cause.into() }
+}
+
+/// Reads what `statement::find` selects.
+pub(super) fn key_record(row: &Row<'_>) -> Read<KeyRecord> {
+    let models: Vec<String> = row.json(5)?;
+    let routes: Vec<String> = row.json(6)?;
+    let aliases: BTreeMap<String, String> = row.json(7)?;
+    let (expires, revoked) = (row.time(8)?, row.time(10)?);
+    Ok(KeyRecord {
+        id: row.hash(0)?,
+        alias: row.text(1)?,
+        user_id: row.text(2)?,
+        team_id: row.text(3)?,
+        organization_id: row.text(4)?,
+        policy: Policy::new(&models, &routes, aliases),
+        expires: [expires, revoked].into_iter().flatten().min(),
+        blocked: row.truth(9)?.unwrap_or(false),
+    })
+}
+
+/// Reads `statement::KEY_COLUMNS`.
+pub(super) fn key_row(row: &Row<'_>) -> Read<KeyRow> {
+    Ok(KeyRow {
+        token: row.hash(0)?,
+        version: row.integer(1)?,
+        key_name: row.text(2)?,
+        key_alias: row.text(3)?,
+        user_id: row.text(4)?,
+        team_id: row.text(5)?,
+        organization_id: row.text(6)?,
+        models: row.json(7)?,
+        allowed_routes: row.json(8)?,
+        aliases: row.json(9)?,
+        expires: row.time(10)?,
+        blocked: row.truth(11)?,
+        spend: row.real(12)?,
+        settings: row.json(13)?,
+        rotation_count: row.integer(14)?,
+        last_rotation_at: row.time(15)?,
+        created_at: row.moment(16)?,
+        created_by: row.text(17)?,
+        updated_at: row.moment(18)?,
+        updated_by: row.text(19)?,
+        deleted_at: row.time(20)?,
+        deleted_by: row.text(21)?,
+    })
+}
+
+/// Reads what `listing::audit` selects.
+pub(super) fn audit_row(row: &Row<'_>) -> Read<AuditRow> {
+    Ok(AuditRow {
+        id: row.integer(0)?,
+        at: row.moment(1)?,
+        actor: row.required(2)?,
+        changed_by: row.text(3)?,
+        source: row.text(4)?,
+        request_id: row.text(5)?,
+        action: row.required(6)?,
+        object_type: row.required(7)?,
+        object_id: row.required(8)?,
+        before: row.json(9)?,
+        after: row.json(10)?,
+    })
+}
+
+/// Reads what `statement::replay` selects.
+pub(super) fn replay(row: &Row<'_>) -> Read<Replay> {
+    Ok(Replay { request: row.bytes(0)?, salt: row.bytes(1)?, new: row.hash(2)? })
+}
+
+/// Reads the alias that `listing::aliases` selects.
+pub(super) fn alias(row: &Row<'_>) -> Read<String> {
+    row.required(0)
+}
+
+/// Reads a count or an epoch.
+pub(super) fn number(row: &Row<'_>) -> Read<i64> {
+    row.integer(0)
+}
