@@ -146,8 +146,9 @@ impl Store {
     }
 }
 
-/// How often the epoch of a SQLite file is looked at: the bound on a revocation that another process makes.
-const POLL: Duration = Duration::from_millis(500);
+/// How often the epoch of a SQLite file is looked at: the bound on a revocation that another process makes. There is
+/// nobody to notify this one, and a look takes microseconds.
+const POLL: Duration = Duration::from_millis(100);
 
 impl Inner {
     async fn follow(&self) {

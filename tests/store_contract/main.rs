@@ -1,0 +1,30 @@
+//! The contract of the store: one suite, run against SQLite and against a real PostgreSQL, each test on a database of its
+//! own that begins with migration 0001.
+
+mod listing;
+mod nodes;
+mod opened;
+mod outage;
+#[path = "../support/postgres.rs"]
+mod postgres_server;
+mod rotation;
+mod rows;
+
+/// Runs each function once for each kind of store.
+macro_rules! contract {
+    ($($name:ident),* $(,)?) => {
+        mod sqlite {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $name() {
+                super::$name(crate::opened::Place::sqlite()).await;
+            })*
+        }
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $name() {
+                super::$name(crate::opened::Place::postgres().await).await;
+            })*
+        }
+    };
+}
+use contract;
