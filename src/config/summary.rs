@@ -1,0 +1,87 @@
+//! What will be in force, as lines for a person. Secrets appear only as being there.
+
+use super::{ModelSettings, Settings};
+
+impl Settings {
+    /// One line a setting, in the order in which a request meets them.
+    #[must_use]
+    pub fn summary(&self) -> Vec<String> {
+        let Self { listen, store, cache, slots, routing, http, telemetry, keys, .. } = self;
+        let admin = listen.admin.as_ref().map_or("off".to_owned(), ToString::to_string);
+        let seconds = |time: std::time::Duration| format!("{} s", time.as_secs_f64());
+        let mut lines = vec![
+            format!("data listener: {}{}", listen.data, if listen.tls.is_some() { ", TLS" } else { ", plain HTTP" }),
+            format!("admin listener: {admin}"),
+            format!("management on the data listener: {}", yes(listen.admin_on_data)),
+            format!("worker threads: {}", listen.threads),
+            match self.master_keys.len() {
+                0 => "master key: none configured; one is made at the first start".to_owned(),
+                1 => "master key: configured".to_owned(),
+                several => format!("master keys: {several} configured"),
+            },
+            format!("store: {}", store.shown_url()),
+            format!(
+                "key cache: {} keys for {}; unknown keys for {}; {} without the store",
+                cache.max_keys,
+                seconds(cache.ttl),
+                seconds(cache.unknown_ttl),
+                seconds(cache.max_stale)
+            ),
+        ];
+        if let Some(header) = &slots.key_header {
+            lines.push(format!("first key header: {header}"));
+        }
+        if !slots.additional_headers.is_empty() {
+            let names: Vec<_> = slots.additional_headers.iter().map(::http::HeaderName::as_str).collect();
+            lines.push(format!("further key headers: {}", names.join(", ")));
+        }
+        lines.push(format!(
+            "requests: head {} bytes in {}, body {} bytes, {} connections",
+            http.max_head_bytes,
+            seconds(http.head_timeout),
+            http.max_body_bytes,
+            http.max_connections
+        ));
+        lines.extend(self.models.iter().map(model_line));
+        for prefix in &self.pass_through {
+            lines.push(format!("pass-through /{}: {}, key set", prefix.provider.name, prefix.api_base));
+        }
+        for (name, alias) in &routing.aliases {
+            lines.push(format!("alias {name}: {}", alias.model));
+        }
+        lines.push(format!(
+            "routing: {} retries, {} failures then {} of rest, {} for an answer",
+            routing.num_retries,
+            routing.allowed_fails,
+            seconds(routing.cooldown),
+            seconds(routing.timeout)
+        ));
+        lines.push(format!(
+            "keys: {} random bytes, own strings {}, {} of grace when rotated",
+            keys.generated_bytes,
+            if keys.allow_custom_keys { "allowed" } else { "refused" },
+            seconds(keys.rotation_grace)
+        ));
+        lines.push(format!(
+            "log: {:?}, {}; metrics need a key: {}",
+            telemetry.log_format,
+            telemetry.log_level,
+            yes(telemetry.metrics_need_key)
+        ));
+        lines
+    }
+}
+
+fn model_line(model: &ModelSettings) -> String {
+    let at = model.api_base.as_ref().map(|base| format!(" at {base}")).unwrap_or_default();
+    let key = match (&model.api_key, &model.api_base) {
+        (Some(_), _) => ", key set",
+        (None, Some(_)) => ", no key",
+        (None, None) => "",
+    };
+    format!("model {}: {}/{}{at}{key}", model.name, model.provider.name, model.model)
+}
+
+fn yes(flag: bool) -> &'static str {
+    if flag { "yes" } else { "no" }
+}
