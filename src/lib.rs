@@ -4,6 +4,9 @@
 //! `portcullis_filters`, management in `portcullis_admin_api`. A request goes through [`proxy`]; start at
 //! `Gateway::admit` there. [`app`] is where everything is constructed.
 
+pub mod cli;
+pub mod commands;
+pub mod config;
 pub mod proxy;
 pub mod store;
 pub mod telemetry;

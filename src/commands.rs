@@ -1,0 +1,3 @@
+//! The commands beside `serve`: each a function from its arguments to an exit status.
+
+pub mod check;
