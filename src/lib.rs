@@ -5,8 +5,14 @@
 //! `Gateway::admit` there. [`app`] is where everything is constructed.
 
 pub mod cli;
-pub mod commands;
 pub mod config;
+
+pub mod app;
+pub mod live;
+
 pub mod proxy;
+
+pub mod background;
+pub mod commands;
 pub mod store;
 pub mod telemetry;

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
@@ -21,12 +21,13 @@ use portcullis_filters::endpoint::{self, Call};
 use portcullis_filters::policy::{self, AccessGroups};
 use portcullis_filters::route::{Provider, RouteTable};
 
+use crate::config::HttpSettings;
 use crate::telemetry::Telemetry;
 
 pub mod body;
 pub mod connection;
 mod context;
-mod management;
+pub mod management;
 mod mock;
 mod models;
 mod replay;
@@ -50,39 +51,6 @@ pub struct Live {
     pub http: HttpSettings,
     /// Whether LiteLLM's management paths are served on the data listener too.
     pub management_on_data: bool,
-}
-
-/// Bounds of the HTTP layer. `Default` is what an empty configuration gets.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HttpSettings {
-    /// The head of a request must be complete within this time of the connection's start.
-    pub head_timeout: Duration,
-    /// Most bytes of a head.
-    pub max_head_bytes: usize,
-    /// Most header fields of a request.
-    pub max_headers: usize,
-    /// Most bytes of a body (`max_request_size_mb`).
-    pub max_body_bytes: usize,
-    /// A body must begin within this time and then keep a pace of [`body::MIN_BYTES_PER_SECOND`].
-    pub body_timeout: Duration,
-    /// How long a connection may be idle between two requests.
-    pub keep_alive: Duration,
-    /// Networks whose `X-Forwarded-For` is believed.
-    pub trusted_proxies: Vec<ipnet::IpNet>,
-}
-
-impl Default for HttpSettings {
-    fn default() -> Self {
-        Self {
-            head_timeout: Duration::from_secs(10),
-            max_head_bytes: 32 * 1024,
-            max_headers: 100,
-            max_body_bytes: 100 * 1000 * 1000,
-            body_timeout: Duration::from_secs(30),
-            keep_alive: Duration::from_secs(75),
-            trusted_proxies: Vec::new(),
-        }
-    }
 }
 
 /// The proxy. One for the process; everything that changes at a reload is behind `live`.

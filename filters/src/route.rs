@@ -139,6 +139,12 @@ impl RouteTable {
         upstream.failed(self.settings.allowed_fails, now + self.settings.cooldown);
     }
 
+    /// Every deployment, and whether it is used now rather than resting.
+    pub fn deployments(&self, now: SystemTime) -> impl Iterator<Item = (&Upstream, bool)> {
+        let patterns = self.patterns.iter().flat_map(|(_, group)| group);
+        self.exact.values().flatten().chain(patterns).map(move |upstream| (&**upstream, !upstream.is_cooling(now)))
+    }
+
     /// The names that this principal may use, in the order of the configuration. A key that was granted single names of
     /// a pattern sees those.
     #[must_use]

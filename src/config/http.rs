@@ -33,6 +33,14 @@ pub struct HttpSettings {
     pub trusted_proxies: Vec<IpNet>,
 }
 
+#[cfg(test)]
+impl HttpSettings {
+    /// What an empty configuration gets.
+    pub(crate) fn for_tests() -> Self {
+        super::read(None, std::path::Path::new(""), &super::Overrides::default(), &|_| None).0.http
+    }
+}
+
 const MIB: u64 = 1 << 20;
 
 /// Reads `portcullis.http` and the two keys of `general_settings` that belong to it.

@@ -20,7 +20,8 @@ use portcullis_filters::operation::Operation;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 
-use super::{HttpSettings, replay};
+use super::replay;
+use crate::config::HttpSettings;
 
 /// A body may be slow, but not slower than this on average after its first `body_timeout`.
 pub const MIN_BYTES_PER_SECOND: u64 = 16 * 1024;
@@ -80,10 +81,11 @@ pub async fn read(
     if session.is_upgrade_req() {
         return Ok(RequestBody::default());
     }
-    let most = if kind == BodyKind::None { 0 } else { http.max_body_bytes };
+    let bound = if kind == BodyKind::None { 0 } else { http.max_body_bytes };
+    let most = usize::try_from(bound).unwrap_or(usize::MAX);
     let declared = declared_length(session);
     if declared.is_some_and(|length| length > most) {
-        return Err(Denial::BodyTooLarge(most as u64));
+        return Err(Denial::BodyTooLarge(bound));
     }
     let mut room = declared.unwrap_or(0);
     let mut held = vec![memory.reserve(room)?];
@@ -99,7 +101,7 @@ pub async fn read(
         let read = timeout_at(deadline, session.read_request_body()).await.map_err(|_| Denial::BodyTimeout)?;
         let Some(chunk) = read.map_err(|error| broken_off(&error))? else { break };
         if body.len() + chunk.len() > most {
-            return Err(Denial::BodyTooLarge(most as u64));
+            return Err(Denial::BodyTooLarge(bound));
         }
         if body.len() + chunk.len() > room {
             held.push(memory.reserve(STEP)?);

@@ -19,7 +19,8 @@ use portcullis_filters::principal::Principal;
 use portcullis_filters::route::{Route, Upstream};
 
 use super::body::RequestBody;
-use super::{HttpSettings, Live, random};
+use super::{Live, random};
+use crate::config::HttpSettings;
 use crate::telemetry::{RequestEvent, request_id};
 
 /// Everything that was decided before an upstream is contacted. Made by `admit` alone.
@@ -228,8 +229,10 @@ mod tests {
 
     #[test]
     fn forwarded_addresses_count_only_behind_trusted_proxies() {
-        let http =
-            HttpSettings { trusted_proxies: vec!["10.0.0.0/8".parse().expect("a network")], ..HttpSettings::default() };
+        let http = HttpSettings {
+            trusted_proxies: vec!["10.0.0.0/8".parse().expect("a network")],
+            ..HttpSettings::for_tests()
+        };
         for (peer, forwarded, source) in [
             ("192.0.2.9", "198.51.100.1", "192.0.2.9"),
             ("10.0.0.1", "198.51.100.1", "198.51.100.1"),

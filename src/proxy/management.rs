@@ -20,10 +20,11 @@ use portcullis_filters::endpoint::BodyKind;
 
 use super::body::{self, BodyMemory, RequestBody};
 use super::context::RequestContext;
-use super::{HttpSettings, respond};
+use super::respond;
+use crate::config::HttpSettings;
 
 /// Most bytes of a management request.
-const MAX_BODY: usize = 1024 * 1024;
+const MAX_BODY: u64 = 1024 * 1024;
 
 /// The router, and which paths are its own.
 pub struct Management {

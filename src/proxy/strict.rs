@@ -10,7 +10,7 @@ use pingora_proxy::Session;
 use portcullis_filters::denial::Denial;
 use portcullis_filters::path::CanonicalPath;
 
-use super::HttpSettings;
+use crate::config::HttpSettings;
 
 /// A slow reader is cut off below this pace, in bytes per second.
 const MIN_SEND_RATE: usize = 256;
@@ -166,7 +166,7 @@ mod tests {
     use super::*;
 
     fn raw(head: &str) -> Result<(), Denial> {
-        check_raw_head(head.as_bytes(), &HttpSettings::default())
+        check_raw_head(head.as_bytes(), &HttpSettings::for_tests())
     }
 
     #[test]
@@ -195,7 +195,7 @@ mod tests {
         for (name, value) in lines {
             map.append(*name, value.parse().expect("a header value"));
         }
-        check_headers(&map, Version::HTTP_11, &HttpSettings::default())
+        check_headers(&map, Version::HTTP_11, &HttpSettings::for_tests())
     }
 
     #[test]
@@ -217,7 +217,7 @@ mod tests {
             assert!(matches!(headers(lines), Err(Denial::MalformedRequest(_))), "{lines:?} passed");
         }
         assert_eq!(headers(&[("session_id", "a"), ("transfer-encoding", "chunked")]), Ok(()));
-        let missing = check_headers(&HeaderMap::new(), Version::HTTP_11, &HttpSettings::default());
+        let missing = check_headers(&HeaderMap::new(), Version::HTTP_11, &HttpSettings::for_tests());
         assert_eq!(missing, Err(Denial::MalformedRequest("exactly one Host is needed")));
     }
 }

@@ -1,0 +1,187 @@
+//! The composition root: the only file that constructs things and names concrete types. Read it as a list.
+//!
+//! Two worlds share the process. Pingora's runtime moves requests; the *control* runtime does everything else: database,
+//! management listener, reload, stop. What Pingora's side asks of the control side is always a spawned task there, never
+//! a borrowed connection.
+
+use std::net::{TcpListener, ToSocketAddrs};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use arc_swap::ArcSwap;
+use pingora::apps::HttpServerOptions;
+use pingora::listeners::tls::TlsSettings;
+use pingora::server::configuration::ServerConf;
+use pingora::server::{RunArgs, Server};
+use pingora::services::listening::Service;
+use pingora_proxy::http_proxy;
+use portcullis_admin_api::AdminState;
+use portcullis_filters::authn::failures::{FailureSettings, FailureThrottle};
+use portcullis_filters::cache::KeyCache;
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::watch;
+
+use crate::background::{admin, announce, reload, stop};
+use crate::config::{Loaded, LogFormat, Overrides, Settings};
+use crate::live::Makings;
+use crate::proxy::connection::Edge;
+use crate::proxy::management::Management;
+use crate::proxy::upstream::Resolver;
+use crate::proxy::{Gateway, body::BodyMemory};
+use crate::store::{Store, StoreSettings, StoreUrl};
+use crate::telemetry::{self, Telemetry};
+
+/// Where the configuration came from, so that it can be read again.
+#[derive(Clone, Debug, Default)]
+pub struct Source {
+    /// The file named on the command line.
+    pub path: Option<PathBuf>,
+    /// What the command line says besides.
+    pub overrides: Overrides,
+}
+
+/// Runs the proxy until it is told to stop.
+///
+/// # Errors
+/// An address is taken, a certificate cannot be read, the embedded store cannot be opened. Nothing is served then.
+pub fn serve(source: Source, loaded: Loaded) -> Result<()> {
+    let settings = loaded.settings;
+    telemetry::start(settings.telemetry.log_format == LogFormat::Json, settings.telemetry.log_level);
+    announce::findings(&loaded.warnings, &loaded.notices);
+    // Pingora installs the same provider when it first needs one; PostgreSQL's connection may come earlier.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    check_free(&settings.listen.data.to_string())?;
+
+    let control = control_runtime()?;
+    let (stopping, stopped) = watch::channel(false);
+    let cache = Arc::new(KeyCache::new(settings.cache.clone()));
+    let store = Store::open(store_settings(&settings)?, Arc::clone(&cache), control.handle().clone())?;
+    let telemetry = Arc::new(Telemetry::new(Arc::clone(&cache))?);
+
+    let makings = Makings {
+        keys: store.keys(),
+        cache,
+        failures: Arc::new(FailureThrottle::new(FailureSettings::default())),
+        stored_master_key: Arc::default(),
+    };
+    let live = Arc::new(ArcSwap::from_pointee(makings.live(&settings)));
+    let gate = Arc::new(ArcSwap::new(Arc::clone(&live.load().gate)));
+    let rules = Arc::new(ArcSwap::from_pointee(makings.key_rules(&settings.keys, &settings.master_keys)));
+
+    let body_memory = BodyMemory::new(usize::try_from(settings.http.max_buffered_bytes)?);
+    let deployments = Arc::clone(&live);
+    let state = AdminState {
+        store: store.admin(),
+        gate: Arc::clone(&gate),
+        rules: Arc::clone(&rules),
+        deployments: Arc::new(move || deployments.load().deployments()),
+    };
+    let router = portcullis_admin_api::router(state);
+    let active = Arc::new(AtomicUsize::new(0));
+    let gateway = Gateway {
+        live: Arc::clone(&live),
+        management: Management::new(router.clone(), portcullis_admin_api::routes::table(), body_memory.clone()),
+        telemetry: Arc::clone(&telemetry),
+        resolver: Resolver::new(),
+        body_memory,
+        active: Arc::clone(&active),
+    };
+
+    let mut server = Server::new_with_opt_and_conf(None, server_conf(&settings));
+    server.bootstrap();
+    let mut proxy = http_proxy(&server.configuration, gateway);
+    let mut options = HttpServerOptions::default();
+    options.h2_idle_timeout = Some(settings.http.keep_alive);
+    proxy.server_options = Some(options);
+    let edge = Edge::new(proxy, Arc::clone(&live), settings.http.max_connections);
+    let mut data = Service::new("data".to_owned(), edge);
+    listen(&mut data, &settings)?;
+    server.add_service(data);
+
+    let admin_listener = settings.listen.admin.as_ref().map(|address| admin::bind(&address.to_string())).transpose()?;
+    let metrics = admin::Metrics { telemetry, gate: Arc::clone(&gate), need_key: settings.telemetry.metrics_need_key };
+    if let Some(listener) = admin_listener {
+        control.spawn(admin::serve(listener, router, metrics, stopped.clone()));
+    }
+    let watched = store.clone();
+    let watching = stopped.clone();
+    control.spawn(async move { watched.watch(watching).await });
+    let reload = reload::Reload { source, makings, settings: settings.clone(), live, gate, rules };
+    control.spawn(announce::ready(settings.clone(), store, reload.clone()));
+    control.spawn(reload.on_hangup());
+    control.spawn(stop::when_drained(stopped, active, settings.http.stop_timeout));
+
+    server.run(RunArgs { shutdown_signal: Box::new(stop::Signals { stopping }) });
+    Ok(())
+}
+
+/// The store alone, for commands that need no proxy.
+///
+/// # Errors
+/// As [`Store::open`].
+pub fn open_store(settings: &Settings, control: &Runtime) -> Result<Store> {
+    let cache = Arc::new(KeyCache::new(settings.cache.clone()));
+    Store::open(store_settings(settings)?, cache, control.handle().clone())
+}
+
+/// The runtime of everything that is not a request.
+///
+/// # Errors
+/// The system gives no threads.
+pub fn control_runtime() -> Result<Runtime> {
+    Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("control")
+        .enable_all()
+        .build()
+        .context("starting the control runtime")
+}
+
+fn store_settings(settings: &Settings) -> Result<StoreSettings> {
+    let url = StoreUrl::parse(settings.store.url.expose()).context("general_settings.database_url")?;
+    Ok(StoreSettings {
+        pool_size: settings.store.pool_size,
+        connect_timeout: settings.store.connect_timeout,
+        admin_timeout: settings.store.query_timeout,
+        ..StoreSettings::new(url)
+    })
+}
+
+fn server_conf(settings: &Settings) -> ServerConf {
+    ServerConf {
+        threads: settings.listen.threads,
+        grace_period_seconds: Some(settings.http.stop_timeout.as_secs()),
+        graceful_shutdown_timeout_seconds: Some(1),
+        upstream_keepalive_pool_size: 1024,
+        // A request may try each deployment once, and once more where a pooled connection had just been closed.
+        max_retries: 2 * (settings.routing.num_retries as usize + 1),
+        ..ServerConf::default()
+    }
+}
+
+fn listen(data: &mut Service<Edge>, settings: &Settings) -> Result<()> {
+    let address = settings.listen.data.to_string();
+    let Some(files) = &settings.listen.tls else {
+        data.add_tcp(&address);
+        return Ok(());
+    };
+    let (cert, key) = (files.cert.to_string_lossy(), files.key.to_string_lossy());
+    let mut tls = TlsSettings::intermediate(&cert, &key).context("portcullis.listen.tls")?;
+    tls.enable_h2();
+    data.add_tls_with_settings(&address, None, tls);
+    Ok(())
+}
+
+/// Pingora binds later and on a thread of its own, where a failure ends nothing; so the address is tried here first.
+fn check_free(address: &str) -> Result<()> {
+    let mut addresses = address.to_socket_addrs().with_context(|| format!("looking up {address}"))?;
+    let address = addresses.next().with_context(|| format!("{address} has no address"))?;
+    TcpListener::bind(address).with_context(|| format!("listening on {address}"))?;
+    Ok(())
+}
+
+/// How long the process waits for a store that should answer at once, before it goes on without.
+pub(crate) const STORE_AT_START: Duration = Duration::from_secs(2);

@@ -1,0 +1,182 @@
+//! From settings to what a request sees. Used at the start and at every reload, so that both make the same of a file.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+use portcullis_admin_api::health::Deployment;
+use portcullis_admin_api::keys::rules as admin;
+use portcullis_filters::authn::failures::FailureThrottle;
+use portcullis_filters::authn::master::MasterKeys;
+use portcullis_filters::authn::virtual_key::{KeyHash, KeyStore, VirtualKeyAuthenticator};
+use portcullis_filters::authn::{Authenticator, Authenticators, Gate};
+use portcullis_filters::cache::KeyCache;
+use portcullis_filters::credential::{CredentialSlots, Shapes};
+use portcullis_filters::endpoint::Vendor;
+use portcullis_filters::policy::AccessGroups;
+use portcullis_filters::route::{DeploymentSettings, Provider, RouteTable, RoutingSettings};
+use portcullis_filters::secret::Secret;
+use serde_json::Value;
+use url::Url;
+
+use crate::config::{KeyRules, ModelSettings, ProviderKind, Settings};
+use crate::proxy::Live;
+
+/// What outlives a reload: the store, what is remembered of it, and who failed.
+#[derive(Clone)]
+pub struct Makings {
+    /// Where keys are looked up.
+    pub keys: Arc<dyn KeyStore>,
+    /// What is remembered of them.
+    pub cache: Arc<KeyCache>,
+    /// Who presented unknown ones.
+    pub failures: Arc<FailureThrottle>,
+    /// Digest of the master key that was made at the first start; counts only while none is configured.
+    pub stored_master_key: Arc<ArcSwapOption<KeyHash>>,
+}
+
+impl Makings {
+    /// What a request decides by under these settings.
+    #[must_use]
+    pub fn live(&self, settings: &Settings) -> Live {
+        let groups = settings
+            .models
+            .iter()
+            .flat_map(|model| model.access_groups.iter().map(|group| (model.name.clone(), group.clone())));
+        Live {
+            gate: Arc::new(self.gate(settings)),
+            groups: AccessGroups::new(groups),
+            routes: routes(settings),
+            http: settings.http.clone(),
+            management_on_data: settings.listen.admin_on_data,
+        }
+    }
+
+    /// The admin API's rules. Repeatable rotations derive the new key from a secret that the store does not hold.
+    #[must_use]
+    pub fn key_rules(&self, rules: &KeyRules, master_keys: &[Secret]) -> admin::KeyRules {
+        let derivation = master_keys.first().cloned().unwrap_or_else(|| crate::telemetry::request_id().into());
+        admin_rules(rules, derivation)
+    }
+
+    fn gate(&self, settings: &Settings) -> Gate {
+        let stored = self.stored_master_key.load_full().filter(|_| settings.master_keys.is_empty());
+        let master = match stored {
+            Some(digest) => MasterKeys::from_digests(vec![*digest]),
+            None => MasterKeys::new(&settings.master_keys),
+        };
+        let keys =
+            VirtualKeyAuthenticator::new(Arc::clone(&self.keys), Arc::clone(&self.cache), Arc::clone(&self.failures));
+        let opaque = settings.master_keys.iter().any(|key| !key.expose().starts_with("sk-"));
+        Gate {
+            slots: CredentialSlots {
+                replacing: settings.slots.key_header.clone(),
+                additional: settings.slots.additional_headers.clone(),
+                shapes: Shapes { jwt: false, opaque },
+            },
+            authenticators: Authenticators::new(vec![Authenticator::Master(master), Authenticator::VirtualKey(keys)]),
+        }
+    }
+}
+
+impl Live {
+    /// The deployments as they are doing now, for `/health`.
+    #[must_use]
+    pub fn deployments(&self) -> Vec<Deployment> {
+        self.routes
+            .deployments(std::time::SystemTime::now())
+            .map(|(upstream, healthy)| Deployment {
+                model: upstream.settings().model.clone(),
+                id: upstream.name(),
+                healthy,
+            })
+            .collect()
+    }
+}
+
+fn routes(settings: &Settings) -> RouteTable {
+    let deployments = settings.models.iter().map(|model| deployment(model, settings)).collect();
+    let pass_through = settings.pass_through.iter().filter_map(|vendor| {
+        let prefix = match vendor.provider.name {
+            "openai" => Vendor::OpenAi,
+            "azure" => Vendor::Azure,
+            "anthropic" => Vendor::Anthropic,
+            "gemini" => Vendor::Gemini,
+            _ => return None,
+        };
+        let upstream = DeploymentSettings {
+            name: String::new(),
+            provider: provider(vendor.provider.kind, vendor.provider.name),
+            model: String::new(),
+            base: vendor.api_base.clone(),
+            credential: Some(vendor.api_key.clone()),
+            api_version: vendor.api_version.clone(),
+            organization: None,
+            weight: 1,
+            timeout: Some(settings.routing.timeout),
+        };
+        Some((prefix, upstream))
+    });
+    let aliases: HashMap<_, _> =
+        settings.routing.aliases.iter().map(|(name, alias)| (name.clone(), alias.model.clone())).collect();
+    let routing = RoutingSettings {
+        retries: settings.routing.num_retries as usize,
+        cooldown: settings.routing.cooldown,
+        allowed_fails: settings.routing.allowed_fails,
+        aliases,
+    };
+    RouteTable::new(deployments, pass_through.collect(), routing)
+}
+
+fn deployment(model: &ModelSettings, settings: &Settings) -> DeploymentSettings {
+    DeploymentSettings {
+        name: model.name.clone(),
+        provider: provider(model.provider.kind, model.provider.name),
+        model: model.model.clone(),
+        base: model.api_base.clone().unwrap_or_else(nowhere),
+        credential: model.api_key.clone(),
+        api_version: model.api_version.clone(),
+        organization: model.organization.clone(),
+        weight: model.weight,
+        timeout: Some(model.timeout.unwrap_or(settings.routing.timeout)),
+    }
+}
+
+fn provider(kind: ProviderKind, name: &str) -> Provider {
+    match kind {
+        ProviderKind::OpenAi if name == "openai" => Provider::OpenAi,
+        ProviderKind::OpenAi => Provider::Compatible,
+        ProviderKind::Azure => Provider::Azure,
+        ProviderKind::Anthropic => Provider::Anthropic,
+        ProviderKind::Gemini => Provider::Gemini,
+        ProviderKind::Mock => Provider::Mock,
+    }
+}
+
+fn admin_rules(rules: &KeyRules, derivation: Secret) -> admin::KeyRules {
+    let bound = |name: &str| rules.upper_bounds.get(name);
+    let span = |name: &str| bound(name).and_then(Value::as_str).and_then(|text| text.parse().ok());
+    let grace = rules.rotation_grace.as_secs();
+    admin::KeyRules {
+        generated_bytes: rules.generated_bytes,
+        minimum_custom_length: rules.min_custom_length,
+        custom_keys: rules.allow_custom_keys,
+        key_names: rules.keep_key_name,
+        grace_period: (grace > 0).then(|| format!("{grace}s").parse().ok()).flatten(),
+        defaults: rules.defaults.clone(),
+        upper_bounds: admin::UpperBounds {
+            max_budget: bound("max_budget").and_then(Value::as_f64),
+            budget_duration: span("budget_duration"),
+            duration: span("duration"),
+            max_parallel_requests: bound("max_parallel_requests").and_then(Value::as_u64),
+            tpm_limit: bound("tpm_limit").and_then(Value::as_u64),
+            rpm_limit: bound("rpm_limit").and_then(Value::as_u64),
+        },
+        derivation,
+    }
+}
+
+/// The base of the built-in model, which is never connected to.
+fn nowhere() -> Url {
+    Url::parse("mock://built-in").expect("a literal URL")
+}
