@@ -2,13 +2,13 @@
 //!
 //! What must stay true:
 //! * A key that was [forgotten](KeyCache::forget) is asked of the store again, also if an older load of it is still
-//!   under way. Each entry carries the generation of its stripe as it was *before* its load began; a forgetting bumps
-//!   the stripe, so a late, old answer is recognised and dropped.
+//!   under way. Each entry is stamped with the state of the counters as it was *before* its load began; a forgetting
+//!   moves its counter, so a late, old answer is recognised and dropped.
 //! * Unknown keys live in a cache of their own: no flood of them can push a good key out.
 //! * While the store is away, a key that it confirmed lives on for `max_stale`; an unknown one never passes.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use crate::authn::virtual_key::{KeyHash, KeyRecord, KeyStore, StoreUnavailable};
@@ -44,49 +44,63 @@ impl Default for CacheSettings {
 /// Keys by full hash. Shared by the authenticator and by everyone who learns of a change.
 pub struct KeyCache {
     settings: CacheSettings,
-    known: moka::future::Cache<KeyHash, Entry>,
-    unknown: moka::sync::Cache<KeyHash, Entry>,
-    /// One counter for a slice of the hash space, bumped when a key of that slice changes. A neighbour in the slice pays
+    known: moka::sync::Cache<KeyHash, Known>,
+    unknown: moka::sync::Cache<KeyHash, Unknown>,
+    /// Never holds anything: it lets one caller ask the store while the others wait for the same answer.
+    loads: moka::future::Cache<KeyHash, ()>,
+    /// One counter for a slice of the hash space, moved when a key of that slice changes. A neighbour in the slice pays
     /// one extra query; in return an entry needs no lock to be checked.
-    stripes: Box<[AtomicU64]>,
-    /// Bumped when changes may have been missed: every entry must be confirmed again before it is trusted.
+    stripes: Box<[AtomicU32]>,
+    /// Moved when changes may have been missed: every entry must be confirmed again before it is trusted.
     epoch: AtomicU64,
     queries: AtomicU64,
     stale_served: AtomicU64,
 }
 
-#[derive(Clone)]
-struct Entry {
-    found: Found,
-    stripe: u64,
+/// The counters that an answer was loaded under.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Stamp {
+    stripe: u32,
     epoch: u64,
-    /// When the store last confirmed it.
-    loaded: SystemTime,
+}
+
+impl Stamp {
+    fn is_since(self, earlier: Self) -> bool {
+        // The stripe's counter may go round; nobody loads for two thousand million changes.
+        let moved = self.stripe.wrapping_sub(earlier.stripe);
+        self.epoch >= earlier.epoch && moved < u32::MAX / 2
+    }
+}
+
+/// A key that the store confirmed.
+#[derive(Clone)]
+struct Known {
+    record: Arc<KeyRecord>,
+    stamp: Stamp,
+    confirmed: SystemTime,
     usable_until: SystemTime,
 }
 
+/// A key that the store does not know.
 #[derive(Clone)]
-enum Found {
-    Known(Arc<KeyRecord>),
-    Unknown,
-    /// Never held: it only carries the failure to everyone who waited for this load.
-    Unavailable(StoreUnavailable),
+struct Unknown {
+    stamp: Stamp,
+    usable_until: SystemTime,
 }
 
-impl Entry {
-    fn answer(&self) -> Result<Option<Arc<KeyRecord>>, StoreUnavailable> {
-        match &self.found {
-            Found::Known(record) => Ok(Some(Arc::clone(record))),
-            Found::Unknown => Ok(None),
-            Found::Unavailable(unavailable) => Err(unavailable.clone()),
-        }
-    }
+type Answer = Result<Option<Arc<KeyRecord>>, StoreUnavailable>;
+
+/// What a load ends with, told to everyone who waited for it.
+struct Loaded {
+    answer: Answer,
+    stamp: Stamp,
 }
 
 /// How long an absent store is left alone for a key that is served from memory meanwhile.
 const STORE_RETRY: Duration = Duration::from_secs(1);
 
-const STRIPES: usize = 4096;
+/// So many that a thousand changes cost one key in sixty-five a query; 256 KiB.
+const STRIPES: usize = 1 << 16;
 
 impl KeyCache {
     /// An empty cache.
@@ -94,15 +108,16 @@ impl KeyCache {
     pub fn new(settings: CacheSettings) -> Self {
         // The times of moka bound memory only; whether an entry may be used is decided against the caller's clock.
         Self {
-            known: moka::future::Cache::builder()
+            known: moka::sync::Cache::builder()
                 .max_capacity(settings.max_keys)
-                .time_to_live(settings.ttl + settings.max_stale)
+                .time_to_live(settings.ttl.saturating_add(settings.max_stale))
                 .build(),
             unknown: moka::sync::Cache::builder()
                 .max_capacity(settings.max_unknown)
                 .time_to_live(settings.unknown_ttl)
                 .build(),
-            stripes: (0..STRIPES).map(|_| AtomicU64::new(0)).collect(),
+            loads: moka::future::Cache::new(0),
+            stripes: (0..STRIPES).map(|_| AtomicU32::new(0)).collect(),
             epoch: AtomicU64::new(0),
             queries: AtomicU64::new(0),
             stale_served: AtomicU64::new(0),
@@ -120,20 +135,31 @@ impl KeyCache {
         hash: KeyHash,
         now: SystemTime,
     ) -> Result<Option<Arc<KeyRecord>>, StoreUnavailable> {
-        let held = self.known.get(&hash).await;
-        if let Some(entry) = held.as_ref().filter(|entry| self.is_usable(entry, &hash, now)) {
-            return entry.answer();
+        if let Some(known) = self.known.get(&hash)
+            && self.stamp(&hash) == known.stamp
+            && now < known.usable_until
+        {
+            return Ok(Some(known.record));
         }
-        if self.unknown.get(&hash).is_some_and(|entry| self.is_usable(&entry, &hash, now)) {
+        if let Some(unknown) = self.unknown.get(&hash)
+            && self.stamp(&hash) == unknown.stamp
+            && now < unknown.usable_until
+        {
             return Ok(None);
         }
-        let mut entry = self.load(store, hash, held.clone(), now).await;
-        if !self.is_current(&entry, &hash) {
-            // Joined a load that had begun before a change. The next one begins after this request did, so its answer
-            // stands even if it is overtaken in turn.
-            entry = self.load(store, hash, held, now).await;
+        let arrived = self.stamp(&hash);
+        let first = self.load(store, hash, now).await;
+        if first.stamp == self.stamp(&hash) {
+            return first.answer.clone();
         }
-        entry.answer()
+        // A change came while it loaded, perhaps before this request. An answer whose load began after this request did
+        // stands, even if it is overtaken in turn.
+        loop {
+            let next = self.load(store, hash, now).await;
+            if next.stamp.is_since(arrived) {
+                return next.answer.clone();
+            }
+        }
     }
 
     /// Whether anything is held about this hash, be it a key or that there is none: asking for it is likely to be free.
@@ -146,6 +172,7 @@ impl KeyCache {
     pub fn forget(&self, hashes: &[KeyHash]) {
         for hash in hashes {
             self.stripe(hash).fetch_add(1, Ordering::SeqCst);
+            self.known.invalidate(hash);
             self.unknown.invalidate(hash);
         }
     }
@@ -167,67 +194,68 @@ impl KeyCache {
         }
     }
 
-    /// Asks the store through moka, which lets one caller ask while the others wait for the same answer.
-    async fn load(&self, store: &Arc<dyn KeyStore>, hash: KeyHash, held: Option<Entry>, now: SystemTime) -> Entry {
-        let ask = async {
-            let (stripe, epoch) = (self.generation(&hash), self.epoch.load(Ordering::SeqCst));
-            self.queries.fetch_add(1, Ordering::Relaxed);
-            let found = match store.find(hash).await {
-                Ok(Some(record)) => Found::Known(Arc::new(record)),
-                Ok(None) => Found::Unknown,
-                Err(unavailable) => {
-                    return self.outlive(held, &hash, now).unwrap_or(Entry {
-                        found: Found::Unavailable(unavailable),
-                        stripe,
-                        epoch,
-                        loaded: now,
-                        usable_until: now,
-                    });
-                }
-            };
-            let ttl = if matches!(found, Found::Known(_)) { self.settings.ttl } else { self.settings.unknown_ttl };
-            Entry { found, stripe, epoch, loaded: now, usable_until: now + ttl }
+    /// Asks the store, or waits for the answer that somebody else is asking for. A caller who goes away while it asks
+    /// leaves that to one who waits.
+    async fn load(&self, store: &Arc<dyn KeyStore>, hash: KeyHash, now: SystemTime) -> Arc<Loaded> {
+        // moka keeps values and hands errors around, so an answer that must not be kept there is an error to it.
+        let ask = async { Err::<(), Loaded>(self.ask(store, hash, now).await) };
+        match self.loads.try_get_with(hash, ask).await {
+            Err(loaded) => loaded,
+            Ok(()) => Arc::new(self.ask(store, hash, now).await),
+        }
+    }
+
+    async fn ask(&self, store: &Arc<dyn KeyStore>, hash: KeyHash, now: SystemTime) -> Loaded {
+        let stamp = self.stamp(&hash);
+        self.queries.fetch_add(1, Ordering::Relaxed);
+        let answer = match store.find(hash).await {
+            Ok(Some(record)) => {
+                let record = Arc::new(record);
+                let usable_until = self.usable_until(&record, now);
+                self.known.insert(hash, Known { record: Arc::clone(&record), stamp, confirmed: now, usable_until });
+                self.unknown.invalidate(&hash);
+                Ok(Some(record))
+            }
+            Ok(None) => {
+                self.known.invalidate(&hash);
+                self.unknown.insert(hash, Unknown { stamp, usable_until: now + self.settings.unknown_ttl });
+                Ok(None)
+            }
+            Err(unavailable) => self.outlive(hash, now).map(Some).ok_or(unavailable),
         };
-        let entry = self.known.entry(hash).or_insert_with_if(ask, |entry| !self.is_usable(entry, &hash, now)).await;
-        let entry = entry.into_value();
-        if !matches!(entry.found, Found::Known(_)) {
-            self.known.remove(&hash).await;
-        }
-        if matches!(entry.found, Found::Unknown) {
-            self.unknown.insert(hash, entry.clone());
-        }
-        entry
+        Loaded { answer, stamp }
+    }
+
+    /// A key is confirmed anew when it ends: what was the end of a grace period to the old entry may be nothing to the
+    /// store by then. A key that has ended is remembered as such, or its owner's retries would all be queries.
+    fn usable_until(&self, record: &KeyRecord, now: SystemTime) -> SystemTime {
+        let end = now + self.settings.ttl;
+        record.expires.filter(|expires| *expires > now).map_or(end, |expires| end.min(expires))
     }
 
     /// While the store is away, a confirmed key lives on if nobody revoked it and the bound allows. The store is asked
     /// again after a moment, not by every request.
-    fn outlive(&self, held: Option<Entry>, hash: &KeyHash, now: SystemTime) -> Option<Entry> {
-        let held = held.filter(|entry| self.is_current(entry, hash) && matches!(entry.found, Found::Known(_)))?;
-        let end = held.loaded + self.settings.ttl + self.settings.max_stale;
-        if self.settings.max_stale.is_zero() || end <= now {
+    fn outlive(&self, hash: KeyHash, now: SystemTime) -> Option<Arc<KeyRecord>> {
+        let known = self.known.get(&hash)?;
+        let stamp = self.stamp(&hash);
+        let end = known.confirmed + self.settings.ttl + self.settings.max_stale;
+        if known.stamp.stripe != stamp.stripe || self.settings.max_stale.is_zero() || end <= now {
             return None;
         }
         self.stale_served.fetch_add(1, Ordering::Relaxed);
-        let epoch = self.epoch.load(Ordering::SeqCst);
-        Some(Entry { epoch, usable_until: end.min(now + STORE_RETRY), ..held })
+        let usable_until = end.min(now + STORE_RETRY);
+        let record = Arc::clone(&known.record);
+        self.known.insert(hash, Known { stamp, usable_until, ..known });
+        Some(record)
     }
 
-    fn is_usable(&self, entry: &Entry, hash: &KeyHash, now: SystemTime) -> bool {
-        self.is_current(entry, hash) && entry.epoch == self.epoch.load(Ordering::SeqCst) && now < entry.usable_until
+    fn stamp(&self, hash: &KeyHash) -> Stamp {
+        Stamp { stripe: self.stripe(hash).load(Ordering::SeqCst), epoch: self.epoch.load(Ordering::SeqCst) }
     }
 
-    /// Whether no change of this key is known that the entry has not seen.
-    fn is_current(&self, entry: &Entry, hash: &KeyHash) -> bool {
-        entry.stripe == self.generation(hash)
-    }
-
-    fn generation(&self, hash: &KeyHash) -> u64 {
-        self.stripe(hash).load(Ordering::SeqCst)
-    }
-
-    fn stripe(&self, hash: &KeyHash) -> &AtomicU64 {
+    fn stripe(&self, hash: &KeyHash) -> &AtomicU32 {
         let [first, second, ..] = *hash.as_bytes();
-        &self.stripes[usize::from(u16::from_be_bytes([first, second])) % STRIPES]
+        &self.stripes[usize::from(u16::from_be_bytes([first, second]))]
     }
 }
 
@@ -243,3 +271,6 @@ pub struct CacheFigures {
     /// Answers given from memory because the store was away.
     pub stale_served: u64,
 }
+
+#[cfg(test)]
+mod tests;
