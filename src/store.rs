@@ -187,3 +187,6 @@ impl Inner {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

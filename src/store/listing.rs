@@ -66,6 +66,7 @@ pub(super) fn aliases(search: Option<&str>, team_id: Option<&str>, offset: u64, 
 
 pub(super) fn audit(query: &AuditQuery) -> Listing {
     let mut conditions = Conditions::default();
+    // True of every row: there is always something after `WHERE`.
     conditions.always("id > 0");
     conditions.text("object_id = ", query.object_id.as_deref());
     conditions.text("action = ", query.action.as_deref());
