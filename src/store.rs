@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use portcullis_admin_api::store::{AdminStore, KeyRow, StoreError};
-use portcullis_filters::authn::virtual_key::KeyStore;
+use portcullis_filters::authn::virtual_key::{KeyHash, KeyStore};
 use portcullis_filters::cache::KeyCache;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -132,6 +132,16 @@ impl Store {
                 self.0.control.spawn(async move { postgres.migrate().await }).await?
             }
         }
+    }
+
+    /// Keeps `digest` as that of the master key that this deployment made for itself, unless it has one already; returns
+    /// the one that counts.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn keep_master_key(&self, digest: KeyHash) -> Result<KeyHash, StoreError> {
+        let kept = self.0.read(statement::keep_master_key(digest), |row| row.hash(0), Lane::Admin).await?;
+        kept.into_iter().next().ok_or_else(|| StoreError::Unavailable("no digest came back".to_owned()))
     }
 
     /// The background part, until `shutdown` says true or its sender is gone: keeps the connection to PostgreSQL, and

@@ -95,3 +95,12 @@ CREATE TABLE change_epoch (
 );
 
 INSERT INTO change_epoch (epoch) VALUES (0);
+
+-- The digest of the master key that was made at the first start of a deployment that configures none.
+CREATE TABLE own_master_key (
+    only_row INTEGER NOT NULL DEFAULT 1,
+    digest BYTEA NOT NULL,
+    CONSTRAINT own_master_key_pkey PRIMARY KEY (only_row),
+    CONSTRAINT own_master_key_only_row CHECK (only_row = 1),
+    CONSTRAINT own_master_key_is_sha256 CHECK (length(digest) = 32)
+);

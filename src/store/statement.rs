@@ -50,6 +50,15 @@ pub(super) fn find(hash: KeyHash, now: SystemTime) -> Statement {
     )
 }
 
+/// Keeps a digest as that of the deployment's own master key unless there is one; returns the one that is kept.
+pub(super) fn keep_master_key(digest: KeyHash) -> Statement {
+    Statement::fixed(
+        "INSERT INTO own_master_key (digest) VALUES ($1) ON CONFLICT (only_row) DO UPDATE SET only_row = 1 \
+         RETURNING digest",
+        vec![digest.into()],
+    )
+}
+
 pub(super) fn key(token: KeyHash) -> Statement {
     let sql = format!("SELECT {KEY_COLUMNS} FROM virtual_keys WHERE token = $1");
     Statement::fixed(sql, vec![token.into()])
