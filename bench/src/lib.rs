@@ -1,1 +1,30 @@
-//! x
+//! What Portcullis is tested and measured against: providers that are not there.
+//!
+//! [`provider`] answers like OpenAI, Azure OpenAI, Anthropic and Gemini and records what reached it; [`raw`] keeps the bytes
+//! themselves and understands as little as possible. Both listen on the loopback interface only, each on a runtime of its own,
+//! so that a test's runtime can neither starve them nor be starved. Nothing here links the gateway: it is run as a child process.
+
+pub mod provider;
+pub mod raw;
+
+use std::time::Duration;
+
+/// How long anything that waits for an event waits before it fails the test. Far above what a loaded machine needs.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Awaits `event` for at most [`PATIENCE`].
+///
+/// # Panics
+///
+/// When the time is over: the message names `what` was awaited.
+pub async fn within<T>(what: &str, event: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(PATIENCE, event).await {
+        Ok(value) => value,
+        Err(_) => panic!("{what}: not within {PATIENCE:?}"),
+    }
+}
+
+/// A runtime of its own for one fake server: dropped with `shutdown_background` it closes every socket at once.
+fn server_runtime(name: &str) -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(1).thread_name(name).enable_all().build()
+}
