@@ -2,10 +2,16 @@
 //!
 //! [`provider`] answers like OpenAI, Azure OpenAI, Anthropic and Gemini and records what reached it; [`raw`] keeps the bytes
 //! themselves and understands as little as possible. Both listen on the loopback interface only, each on a runtime of its own,
-//! so that a test's runtime can neither starve them nor be starved. Nothing here links the gateway: it is run as a child process.
+//! so that a test's runtime can neither starve them nor be starved. [`gateway`] runs the gateway as a child process, never linked;
+//! [`client`] and [`tls`] talk to it; [`credentials`] looks for secrets where they must not be.
 
+pub mod client;
+pub mod credentials;
+mod framing;
+pub mod gateway;
 pub mod provider;
 pub mod raw;
+pub mod tls;
 
 use std::time::Duration;
 

@@ -17,7 +17,7 @@ pub use record::{KEPT_BODY_BYTES, Outcome, RecordedBody, RecordedRequest};
 pub use script::{Gate, Script};
 
 use connection::{Door, Tap, TappedListener};
-use record::Recorder;
+pub(crate) use record::Recorder;
 use std::collections::VecDeque;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -142,11 +142,16 @@ impl Provider {
         self.entry("a disconnect at the provider", |entry| entry.outcome == Outcome::Left).await
     }
 
+    /// The record itself, for whoever looks at all of it at the end.
+    pub(crate) fn recorder(&self) -> Recorder {
+        self.shared.recorder.clone()
+    }
+
     async fn entry(&self, what: &str, wanted: impl Fn(&RecordedRequest) -> bool) -> RecordedRequest {
         let mut log = self.shared.recorder.watch();
-        let found = crate::within(what, log.wait_for(|log| log.entries.iter().any(&wanted))).await;
+        let found = crate::within(what, log.wait_for(|log| log.visible().iter().any(&wanted))).await;
         let log = found.expect("the provider that is asked holds the sender");
-        log.entries.iter().find(|entry| wanted(entry)).cloned().expect("just seen in the same snapshot")
+        log.visible().iter().find(|entry| wanted(entry)).cloned().expect("just seen in the same snapshot")
     }
 }
 

@@ -94,15 +94,21 @@ impl RecordedRequest {
 
 /// The log and the channel that tells of its changes. Clones share it.
 #[derive(Debug, Clone)]
-pub(super) struct Recorder {
+pub(crate) struct Recorder {
     log: Arc<watch::Sender<Log>>,
 }
 
-/// Everything recorded since the last `clear`.
+/// Everything recorded since the start. `clear` hides entries but keeps them: a search for leaked credentials looks at all.
 #[derive(Debug, Default)]
 pub(super) struct Log {
-    pub(super) entries: Vec<RecordedRequest>,
-    pub(super) total: usize,
+    entries: Vec<RecordedRequest>,
+    hidden: usize,
+}
+
+impl Log {
+    pub(super) fn visible(&self) -> &[RecordedRequest] {
+        &self.entries[self.hidden..]
+    }
 }
 
 impl Recorder {
@@ -115,23 +121,27 @@ impl Recorder {
     }
 
     pub(super) fn requests(&self) -> Vec<RecordedRequest> {
+        self.log.borrow().visible().to_vec()
+    }
+
+    /// Also what `clear` has hidden.
+    pub(crate) fn history(&self) -> Vec<RecordedRequest> {
         self.log.borrow().entries.clone()
     }
 
     pub(super) fn total(&self) -> usize {
-        self.log.borrow().total
+        self.log.borrow().entries.len()
     }
 
     pub(super) fn clear(&self) {
-        self.log.send_modify(|log| log.entries.clear());
+        self.log.send_modify(|log| log.hidden = log.entries.len());
     }
 
     /// Opens an entry and returns what completes it.
     pub(super) fn open(&self, parts: &http::request::Parts, headers: Vec<(String, Bytes)>, connection: u64) -> Entry {
         let mut number = 0;
         self.log.send_modify(|log| {
-            number = log.total;
-            log.total += 1;
+            number = log.entries.len();
             log.entries.push(RecordedRequest {
                 number,
                 connection,
@@ -149,9 +159,7 @@ impl Recorder {
 
     fn update(&self, number: usize, change: impl FnOnce(&mut RecordedRequest)) {
         self.log.send_modify(|log| {
-            if let Some(entry) = log.entries.iter_mut().find(|entry| entry.number == number) {
-                change(entry);
-            }
+            change(&mut log.entries[number]);
         });
     }
 }
@@ -191,8 +199,8 @@ impl Entry {
     }
 
     /// The entry as it stands.
-    pub(super) fn request(&self) -> Option<RecordedRequest> {
-        self.recorder.log.borrow().entries.iter().find(|entry| entry.number == self.number).cloned()
+    pub(super) fn request(&self) -> RecordedRequest {
+        self.recorder.log.borrow().entries[self.number].clone()
     }
 }
 

@@ -6,8 +6,13 @@ use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+/// A client that no proxy setting of the environment leads away from the loopback.
+fn client() -> reqwest::Client {
+    reqwest::Client::builder().no_proxy().build().unwrap()
+}
+
 async fn chat(provider: &Provider, body: &Value) -> reqwest::Response {
-    let request = reqwest::Client::new().post(format!("{}/v1/chat/completions", provider.url()));
+    let request = client().post(format!("{}/v1/chat/completions", provider.url()));
     request.json(body).send().await.unwrap()
 }
 
@@ -48,7 +53,7 @@ async fn records_fields_in_the_order_and_case_of_the_wire() {
 #[tokio::test]
 async fn keeps_the_digest_of_a_large_body_and_the_bytes_of_a_small_one() {
     let provider = Provider::start().unwrap();
-    let client = reqwest::Client::new();
+    let client = client();
     client.post(provider.url()).body("abc").send().await.unwrap();
     client.post(provider.url()).body(vec![b'a'; 3 << 20]).send().await.unwrap();
 
@@ -126,9 +131,9 @@ async fn cuts_where_the_script_says() {
 async fn refuses_connections_and_takes_them_again() {
     let provider = Provider::start().unwrap();
     provider.refuse_connections(true);
-    assert!(reqwest::get(provider.url()).await.is_err());
+    assert!(client().get(provider.url()).send().await.is_err());
     provider.refuse_connections(false);
-    assert!(reqwest::get(provider.url()).await.is_ok());
+    assert!(client().get(provider.url()).send().await.is_ok());
 }
 
 #[tokio::test]
@@ -152,7 +157,7 @@ async fn errors_have_the_form_of_the_provider_that_was_asked() {
     ];
     for (path, pointer, expected) in table {
         provider.script(Script::error(429).header("retry-after", "7"));
-        let response = reqwest::Client::new().post(provider.url() + path).send().await.unwrap();
+        let response = client().post(provider.url() + path).send().await.unwrap();
         assert_eq!((response.status().as_u16(), response.headers()["retry-after"].as_bytes()), (429, &b"7"[..]));
         let body: Value = response.json().await.unwrap();
         assert_eq!(body.pointer(pointer), Some(&expected), "{path}: {body}");
@@ -164,7 +169,7 @@ async fn demands_what_the_real_ones_demand() {
     let provider = Provider::start().unwrap();
     for (path, status) in [("/openai/deployments/d/chat/completions", 404), ("/v1/messages", 400), ("/v1/nothing", 404)]
     {
-        let response = reqwest::Client::new().post(provider.url() + path).send().await.unwrap();
+        let response = client().post(provider.url() + path).send().await.unwrap();
         assert_eq!(response.status(), status, "{path}");
     }
 }
@@ -175,7 +180,7 @@ async fn gives_embeddings_in_the_encoding_that_is_asked_for() {
     let url = provider.url() + "/v1/embeddings";
     for (encoding, expected) in [("float", json!([0.25, -0.5, 0.75])), ("base64", json!("AACAPgAAAL8AAEA/"))] {
         let request = json!({"model": "m", "input": ["a", "b"], "encoding_format": encoding});
-        let response = reqwest::Client::new().post(&url).json(&request).send().await.unwrap();
+        let response = client().post(&url).json(&request).send().await.unwrap();
         let body: Value = response.json().await.unwrap();
         assert_eq!((&body["data"][1]["embedding"], body["data"].as_array().unwrap().len()), (&expected, 2));
     }
@@ -184,7 +189,7 @@ async fn gives_embeddings_in_the_encoding_that_is_asked_for() {
 #[tokio::test]
 async fn speaks_http_2() {
     let provider = Provider::start().unwrap();
-    let client = reqwest::Client::builder().http2_prior_knowledge().build().unwrap();
+    let client = reqwest::Client::builder().no_proxy().http2_prior_knowledge().build().unwrap();
     let response = client.get(provider.url() + "/v1/models").header("X-Case", "1").send().await.unwrap();
     assert_eq!(response.status(), 200);
     let request = provider.next_request().await;

@@ -1,0 +1,95 @@
+//! The harness against a stand-in for the gateway: a shell script that says what the gateway says.
+
+use super::{GatewaySetup, Signal, with_listeners};
+use crate::provider::Provider;
+use std::os::unix::fs::PermissionsExt;
+
+const CONFIG: &str = "general_settings:\n  master_key: sk-master-0123456789\n";
+
+/// A gateway whose program is this script; `$2` is the path of its configuration.
+fn stand_in(script: &str) -> GatewaySetup {
+    let mut setup = GatewaySetup::new("", CONFIG);
+    setup.binary = setup.directory().join("stand-in");
+    std::fs::write(&setup.binary, format!("#!/bin/sh\n{script}\n")).unwrap();
+    std::fs::set_permissions(&setup.binary, std::fs::Permissions::from_mode(0o755)).unwrap();
+    setup
+}
+
+const READY: &str = "echo portcullis: ready data=127.0.0.1:1 admin=127.0.0.1:2";
+
+#[test]
+fn listeners_are_placed_in_the_products_own_section() {
+    let (data, admin) = ("127.0.0.1:1".parse().unwrap(), "127.0.0.1:2".parse().unwrap());
+    let listen = "  listen:\n    data: 127.0.0.1:1\n    admin: 127.0.0.1:2\n";
+    let table = [
+        ("", format!("\nportcullis:\n{listen}")),
+        ("a: 1\n", format!("a: 1\nportcullis:\n{listen}")),
+        ("portcullis:\n  cache: {}\n", format!("portcullis:\n{listen}  cache: {{}}\n")),
+        ("a: 1\nportcullis:\n  b: 2\nc: 3\n", format!("a: 1\nportcullis:\n{listen}  b: 2\nc: 3\n")),
+        ("l: [{data}, {admin}]", "l: [127.0.0.1:1, 127.0.0.1:2]".to_owned()),
+    ];
+    for (config, expected) in table {
+        assert_eq!(with_listeners(config, data, admin), expected);
+    }
+}
+
+#[tokio::test]
+async fn waits_until_ready_and_passes_signals() {
+    let wait = "tail -f /dev/null & while :; do wait; done";
+    let script = format!("trap 'echo again' HUP\ntrap 'echo bye; kill $!; exit 3' TERM\n{READY}\n{wait}");
+    let mut gateway = stand_in(&script).start().await;
+    assert_eq!((gateway.data_addr().port(), gateway.admin_addr().port()), (1, 2));
+    assert!(gateway.rss_bytes() > 0 && gateway.peak_rss_bytes() >= gateway.rss_bytes());
+    gateway.signal(Signal::SIGHUP);
+    gateway.printed("again").await;
+    gateway.signal(Signal::SIGTERM);
+    let finished = gateway.wait().await;
+    assert_eq!(finished.status.code(), Some(3));
+    assert!(finished.output.ends_with("bye\n"), "{finished:?}");
+}
+
+#[tokio::test]
+async fn tries_other_ports_when_one_is_taken() {
+    let script = format!(
+        "if [ -e tried ]; then {READY}; exec tail -f /dev/null; fi\ntouch tried; echo address in use >&2; exit 1"
+    );
+    stand_in(&script).start().await;
+}
+
+#[tokio::test]
+#[should_panic(expected = "no such thing")]
+async fn shows_why_it_did_not_start() {
+    stand_in("echo no such thing >&2; exit 78").start().await;
+}
+
+#[tokio::test]
+async fn runs_one_that_refuses_its_configuration() {
+    let finished = stand_in("cat \"$2\"; exit 78").run().await;
+    assert_eq!(finished.status.code(), Some(78));
+    assert!(finished.output.starts_with(CONFIG), "{finished:?}");
+}
+
+#[tokio::test]
+#[should_panic(expected = "the gateway's output")]
+async fn finds_a_credential_in_the_output() {
+    let mut gateway = stand_in(&format!("{READY}; echo sk-master-0123456789")).start().await;
+    gateway.wait().await;
+}
+
+#[tokio::test]
+#[should_panic(expected = "portcullis.db")]
+async fn finds_a_credential_in_a_file() {
+    let mut gateway = stand_in(&format!("{READY}; echo sk-master-0123456789 >portcullis.db")).start().await;
+    gateway.wait().await;
+}
+
+#[tokio::test]
+#[should_panic(expected = "at the provider, header x-api-key")]
+async fn finds_a_credential_at_a_provider_even_when_cleared() {
+    let provider = Provider::start().unwrap();
+    let gateway = stand_in(&format!("{READY}; exec tail -f /dev/null")).start().await;
+    gateway.watch(&provider);
+    let request = gateway.client.get(provider.url()).header("x-api-key", "sk-master-0123456789");
+    gateway.send(request).await;
+    provider.clear();
+}
