@@ -1,0 +1,110 @@
+"""openai, both generations: `OpenAI` with a base URL and a key, nothing else changed."""
+
+import openai
+import pytest
+from conftest import FOREIGN_TOKEN, TIMEOUT, WRONG_KEY, event_by_event
+
+MODEL = "gpt-4o"
+MESSAGES = [{"role": "user", "content": "Grüß Gott, 世界 \u2028 \"quoted\""}]
+TEXT = "Hello from upstream."
+BEARER = {"authorization"}
+
+
+@pytest.fixture
+def client(relay, key):
+    return openai.OpenAI(base_url=f"{relay.url}/v1", api_key=key, timeout=TIMEOUT, organization="org-1", project="proj_1")
+
+
+def test_chat(client, exchange):
+    answer = client.chat.completions.create(model=MODEL, messages=MESSAGES, extra_query={"trace": "a b/c"})
+    assert answer.choices[0].message.content == TEXT
+    assert (answer.usage.prompt_tokens, answer.usage.completion_tokens) == (11, 6)
+    exchange("openai", BEARER)
+
+
+def test_chat_stream(client, provider, exchange):
+    provider.pace()
+    stream = client.chat.completions.create(
+        model=MODEL, messages=MESSAGES, stream=True, stream_options={"include_usage": True}
+    )
+    chunks = list(event_by_event(provider, stream, 6))
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices) == TEXT
+    assert chunks[-1].usage.total_tokens == 17
+    exchange("openai", BEARER)
+
+
+def test_responses(client, exchange):
+    answer = client.responses.create(model=MODEL, input="Hello", extra_headers={"OpenAI-Beta": "responses=v1"})
+    assert answer.output_text == TEXT
+    exchange("openai", BEARER)
+
+
+def test_responses_stream(client, provider, exchange):
+    provider.pace()
+    stream = client.responses.create(model=MODEL, input="Hello", stream=True)
+    events = list(event_by_event(provider, stream, 11))
+    assert "".join(event.delta for event in events if event.type == "response.output_text.delta") == TEXT
+    assert (events[0].type, events[-1].type) == ("response.created", "response.completed")
+    exchange("openai", BEARER)
+
+
+def test_embeddings(client, relay, exchange):
+    answer = client.embeddings.create(model="text-embedding-3-small", input=["a", "b"])
+    assert [entry.embedding for entry in answer.data] == [[0.25, -0.5, 0.75]] * 2
+    assert b'"encoding_format":"base64"' in relay.requests()[0].body.replace(b" ", b"")
+    exchange("openai", BEARER)
+
+
+def test_models(client, provider):
+    names = [model.id for model in client.models.list()]
+    assert MODEL in names and "only-this" in names
+    assert provider.requests() == [], "the gateway answers by itself"
+
+
+def test_models_of_a_limited_key(client, limited_key):
+    assert [model.id for model in client.with_options(api_key=limited_key).models.list()] == ["only-this"]
+
+
+def test_key_in_the_gateways_own_header(relay, key, provider):
+    headers = {"x-litellm-api-key": f"Bearer {key}", "Authorization": f"Bearer {FOREIGN_TOKEN}"}
+    client = openai.OpenAI(base_url=f"{relay.url}/v1", api_key="not-needed", timeout=TIMEOUT, default_headers=headers)
+    client.chat.completions.create(model=MODEL, messages=MESSAGES)
+    (request,) = provider.requests()
+    names = {name.lower() for name, _ in request.headers}
+    text = repr(request)
+    assert "x-litellm-api-key" not in names and key not in text and FOREIGN_TOKEN not in text
+
+
+def test_a_large_prompt(client, exchange):
+    client.chat.completions.create(model=MODEL, messages=[{"role": "user", "content": "ü" * 200_000}])
+    exchange("openai", BEARER)
+
+
+def test_wrong_key_is_not_retried(client, relay, provider):
+    with pytest.raises(openai.AuthenticationError) as raised:
+        client.with_options(api_key=WRONG_KEY).chat.completions.create(model=MODEL, messages=MESSAGES)
+    assert raised.value.status_code == 401 and WRONG_KEY not in str(raised.value)
+    assert (len(relay.requests()), provider.requests()) == (1, [])
+
+
+def test_forbidden_model_is_not_retried(client, limited_key, relay, provider):
+    with pytest.raises(openai.PermissionDeniedError) as raised:
+        client.with_options(api_key=limited_key).chat.completions.create(model=MODEL, messages=MESSAGES)
+    assert raised.value.body["message"]
+    assert (len(relay.requests()), provider.requests()) == (1, [])
+
+
+def test_provider_rate_limit(client, provider, exchange):
+    provider.fail(429, retry_after="7")
+    with pytest.raises(openai.RateLimitError) as raised:
+        client.with_options(max_retries=0).chat.completions.create(model=MODEL, messages=MESSAGES)
+    assert raised.value.response.headers["retry-after"] == "7"
+    assert raised.value.body["code"] == "rate_limit_exceeded"
+    exchange("openai", BEARER)
+
+
+def test_provider_rate_limit_is_retried_by_the_sdk(client, provider, exchange):
+    provider.fail(429, retry_after_ms="1")
+    answer = client.chat.completions.create(model=MODEL, messages=MESSAGES)
+    assert answer.choices[0].message.content == TEXT
+    exchange("openai", BEARER, count=2)
