@@ -1,3 +1,4 @@
 //! The commands beside `serve`: each a function from its arguments to an exit status.
 
 pub mod check;
+pub mod keys;
