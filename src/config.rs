@@ -47,13 +47,13 @@ pub use self::providers::{Provider, ProviderKind};
 pub use self::reader::Mistake;
 pub use self::routing::{Alias, RoutingSettings};
 pub use self::slots::SlotSettings;
-pub use self::store::StoreSettings;
 pub use self::telemetry::{LogFormat, TelemetrySettings};
 
 use self::document::{Node, Value};
 use self::environment::Environment;
 use self::known::Known;
 use self::reader::{Findings, Reader, Section};
+use crate::store::StoreSettings;
 
 /// Everything that can be configured. Each part is valid by itself and together with the others.
 #[derive(Clone, Debug, PartialEq)]
@@ -174,7 +174,7 @@ fn read(
     let settings = Settings {
         listen: listen::read(&reader, &own, directory, overrides),
         master_keys: slots::read_master_keys(&reader, &general, &own),
-        store: store::read(&reader, &general),
+        store: store::read(&reader, &general, &own),
         cache: store::read_cache(&general, &own),
         slots: slots::read(&general, &own),
         pass_through: pass_through::read(&reader, &models),

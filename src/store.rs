@@ -37,7 +37,7 @@ use self::url::PostgresTarget;
 pub use self::url::{StoreUrl, StoreUrlError};
 
 /// Which database, and how long to wait for it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoreSettings {
     /// Where the keys are kept.
     pub url: StoreUrl,

@@ -55,6 +55,10 @@ impl<'r> Field<'r> {
         matches!(&self.node.value, Value::Scalar { text, .. } if scalar::truth(text) == Some(false))
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        matches!(&self.node.value, Value::Scalar { text, .. } if text.is_empty())
+    }
+
     pub(super) fn is_map(&self) -> bool {
         matches!(self.node.value, Value::Map(_))
     }

@@ -59,6 +59,10 @@ pub(super) const GENERAL: Known = Known {
             "dangerously_permit_weak_or_unset_master_key",
             "not needed: a weak master key starts with a warning, and there is no open mode",
         ),
+        (
+            "database_connection_timeout",
+            "a look-up waits for portcullis.store.lookup_timeout, for a free connection included",
+        ),
         ("forward_client_headers_to_llm_api", "every header but credentials is forwarded anyway"),
         ("forward_llm_provider_auth_headers", "credentials of the client are never forwarded"),
         ("forward_openai_org_id", "every header but credentials is forwarded anyway"),

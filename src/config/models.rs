@@ -5,7 +5,6 @@ use std::time::Duration;
 use portcullis_filters::secret::Secret;
 use url::{Host, Url};
 
-use super::environment::Environment;
 use super::field::Field;
 use super::litellm;
 use super::providers::{self, ANTHROPIC, AZURE, GEMINI, MOCK, OPENAI, Provider, ProviderKind};
@@ -24,7 +23,7 @@ pub struct ModelSettings {
     pub api_key: Option<Secret>,
     /// The address below which the provider's paths begin, without a slash at the end. `None` only for the mock.
     pub api_base: Option<Url>,
-    /// Azure's `api-version`, where the client names none.
+    /// Azure's `api-version`.
     pub api_version: Option<String>,
     /// OpenAI's `OpenAI-Organization`.
     pub organization: Option<String>,
@@ -57,14 +56,16 @@ fn read_one(reader: &Reader<'_>, entry: &Section<'_>) -> Option<ModelSettings> {
     let api_key = params.field("api_key").and_then(|field| api_key(reader, &field));
     let api_base = params.field("api_base").or_else(|| params.field("base_url"));
     let explicit_base = api_base.as_ref().map(|field| field.parsed(base_url));
+    let given_version = params.field("api_version").and_then(|field| field.parsed(version));
+    let organization = params.field("organization").and_then(|field| field.parsed(visible));
     let settings = |(provider, model): (&'static Provider, String)| ModelSettings {
         name: name.unwrap_or_default(),
         provider,
         model,
-        api_key: api_key.or_else(|| key_from(&reader.environment, provider)),
+        api_key: api_key.or_else(|| key_from(reader, provider)),
         api_base: None,
-        api_version: params.text("api_version").or_else(|| api_version(&reader.environment, provider)),
-        organization: params.text("organization").or_else(|| organization(&reader.environment, provider)),
+        api_version: given_version.or_else(|| api_version(reader, provider)),
+        organization: organization.or_else(|| usual_organization(reader, provider)),
         weight: params.whole("weight", 0..=1_000_000, 1) as u32,
         timeout: params.field("timeout").and_then(|field| field.time(1..=86_400)),
         access_groups: groups.iter().filter_map(Field::text).collect(),
@@ -91,7 +92,19 @@ fn api_key(reader: &Reader<'_>, field: &Field<'_>) -> Option<Secret> {
             .warn(format!("{path} ({at}): environment variable {name} is not set; the provider will refuse the calls"));
         return None;
     }
-    field.text().map(Secret::from)
+    field.parsed(credential)
+}
+
+/// A credential as a header can carry it.
+fn credential(text: &str) -> Result<Secret, &'static str> {
+    let fits = text.chars().all(|c| c.is_ascii_graphic());
+    fits.then(|| Secret::from(text)).ok_or("holds white space or a character that no header can carry")
+}
+
+/// A word that needs no encoding in a query.
+fn version(text: &str) -> Result<String, &'static str> {
+    let fits = text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_'));
+    fits.then(|| text.to_owned()).ok_or("expected a version such as 2024-10-21")
 }
 
 /// Splits `provider/model`. A bare name is OpenAI's, or Anthropic's if it begins like theirs.
@@ -184,16 +197,31 @@ fn warn_of_plain_text(reader: &Reader<'_>, origin: &str, base: &Url, with_key: b
     }
 }
 
-pub(super) fn key_from(environment: &Environment<'_>, provider: &Provider) -> Option<Secret> {
-    environment.first(provider.key_variables).map(|(_, key)| key.into())
+pub(super) fn key_from(reader: &Reader<'_>, provider: &Provider) -> Option<Secret> {
+    from_variable(reader, provider.key_variables, credential)
 }
 
-pub(super) fn api_version(environment: &Environment<'_>, provider: &Provider) -> Option<String> {
-    (provider.kind == ProviderKind::Azure).then(|| environment.variable("AZURE_API_VERSION")).flatten()
+pub(super) fn api_version(reader: &Reader<'_>, provider: &Provider) -> Option<String> {
+    let names: &[_] = if provider.kind == ProviderKind::Azure { &["AZURE_API_VERSION"] } else { &[] };
+    from_variable(reader, names, version)
 }
 
-fn organization(environment: &Environment<'_>, provider: &Provider) -> Option<String> {
-    (provider.name == "openai").then(|| environment.variable("OPENAI_ORGANIZATION")).flatten()
+fn usual_organization(reader: &Reader<'_>, provider: &Provider) -> Option<String> {
+    let names: &[_] = if provider.name == "openai" { &["OPENAI_ORGANIZATION"] } else { &[] };
+    from_variable(reader, names, visible)
+}
+
+fn from_variable<T>(
+    reader: &Reader<'_>,
+    names: &[&str],
+    parse: impl FnOnce(&str) -> Result<T, &'static str>,
+) -> Option<T> {
+    let (name, text) = reader.environment.first(names)?;
+    parse(&text).map_err(|why| reader.mistake(name, None, why)).ok()
+}
+
+fn visible(text: &str) -> Result<String, &'static str> {
+    credential(text).map(|text| text.expose().to_owned())
 }
 
 /// The usual names of each provider's models; `provider/*` reaches the rest.
@@ -208,13 +236,13 @@ static USUAL_NAMES: [(&Provider, &str); 4] = [
 fn from_environment(reader: &Reader<'_>) -> Vec<ModelSettings> {
     let mut models = vec![implied(&MOCK, "mock", "mock", "built in")];
     for (provider, names) in &USUAL_NAMES {
-        let Some((variable, key)) = reader.environment.first(provider.key_variables) else { continue };
+        let Some((variable, _)) = reader.environment.first(provider.key_variables) else { continue };
+        let Some(key) = key_from(reader, provider) else { continue };
         let Some(base) = base_of(reader, provider, || reader.notice(format!("{variable} is set, but no address")))
         else {
             continue;
         };
         warn_of_plain_text(reader, variable, &base, true);
-        let key = Secret::from(key);
         let rest = format!("{}/*", provider.name);
         for (name, model) in names.split_ascii_whitespace().map(|name| (name, name)).chain([(rest.as_str(), "*")]) {
             let mut base = base.clone();
@@ -222,8 +250,8 @@ fn from_environment(reader: &Reader<'_>) -> Vec<ModelSettings> {
             models.push(ModelSettings {
                 api_key: Some(key.clone()),
                 api_base: Some(base),
-                api_version: api_version(&reader.environment, provider),
-                organization: organization(&reader.environment, provider),
+                api_version: api_version(reader, provider),
+                organization: usual_organization(reader, provider),
                 ..implied(provider, name, model, variable)
             });
         }

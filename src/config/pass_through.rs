@@ -12,11 +12,11 @@ use super::reader::Reader;
 pub struct PassThroughSettings {
     /// Whose API stands behind the prefix; the prefix is its name.
     pub provider: &'static Provider,
-    /// Its address as [`ModelSettings::api_base`], but for OpenAI without `/v1`: here the client gives the whole path.
+    /// Its address, in the form of [`ModelSettings::api_base`].
     pub api_base: Url,
     /// Its credential.
     pub api_key: Secret,
-    /// Azure's `api-version`, where the client names none.
+    /// Azure's `api-version`.
     pub api_version: Option<String>,
 }
 
@@ -30,27 +30,15 @@ fn lent(provider: &'static Provider, models: &[ModelSettings]) -> Option<PassThr
     let model = models.iter().find(|model| model.pass_through && model.provider == provider)?;
     Some(PassThroughSettings {
         provider,
-        api_base: root_of(model.api_base.clone()?),
+        api_base: model.api_base.clone()?,
         api_key: model.api_key.clone()?,
         api_version: model.api_version.clone(),
     })
 }
 
 fn usual(reader: &Reader<'_>, provider: &'static Provider) -> Option<PassThroughSettings> {
-    let api_key = models::key_from(&reader.environment, provider)?;
+    let api_key = models::key_from(reader, provider)?;
     let mut api_base = models::base_of(reader, provider, || {})?;
     models::finish_base(&mut api_base, provider);
-    Some(PassThroughSettings {
-        provider,
-        api_base: root_of(api_base),
-        api_key,
-        api_version: models::api_version(&reader.environment, provider),
-    })
-}
-
-fn root_of(mut base: Url) -> Url {
-    let path = base.path().trim_end_matches('/');
-    let path = path.strip_suffix("/v1").unwrap_or(path).to_owned();
-    base.set_path(&path);
-    base
+    Some(PassThroughSettings { provider, api_base, api_key, api_version: models::api_version(reader, provider) })
 }

@@ -143,8 +143,14 @@ pub(super) struct Section<'r> {
 }
 
 impl<'r> Section<'r> {
-    /// The value of `key`; `None` where it is absent or null.
+    /// The value of `key`; `None` where it is absent, null or empty text.
     pub(super) fn field(&self, key: &'static str) -> Option<Field<'r>> {
+        self.field_even_empty(key).filter(|field| !field.is_empty())
+    }
+
+    /// As [`Self::field`], for keys where empty text must not count as absent: the default would be another store, or
+    /// another master key.
+    pub(super) fn field_even_empty(&self, key: &'static str) -> Option<Field<'r>> {
         if let Some((_, asked)) = self.reader.opened.borrow_mut().get_mut(&self.path) {
             asked.insert(key);
         }

@@ -71,7 +71,7 @@ pub(super) fn read_master_keys(reader: &Reader<'_>, general: &Section<'_>, own: 
             keys.push(key);
         }
     };
-    if let Some(field) = general.field("master_key") {
+    if let Some(field) = general.field_even_empty("master_key") {
         if let Some(key) = field.secret() {
             add(&field.path, key, &|text| field.mistake(text));
         }

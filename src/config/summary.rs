@@ -19,7 +19,7 @@ impl Settings {
                 1 => "master key: configured".to_owned(),
                 several => format!("master keys: {several} configured"),
             },
-            format!("store: {}", store.shown_url()),
+            format!("store: {}", super::store::shown(&store.url)),
             format!(
                 "key cache: {} keys for {}; unknown keys for {}; {} without the store",
                 cache.max_keys,

@@ -14,7 +14,7 @@ fn the_articles_first_configuration_starts_with_a_warning() {
                 database_url: \"postgresql://postgres:password@127.0.0.1:5432/litellm\"\n";
     let loaded = load_with(text, &[]).unwrap();
     assert_eq!(loaded.settings.master_keys, [Secret::from("sk-1234")]);
-    assert_eq!(loaded.settings.store.shown_url(), "postgresql://127.0.0.1:5432/litellm");
+    assert_eq!(store::shown(&loaded.settings.store.url), "postgresql://127.0.0.1:5432/litellm");
     assert!(loaded.warnings.len() == 1 && loaded.warnings[0].contains("weak"), "{:?}", loaded.warnings);
     assert!(loaded.notices.is_empty());
 }
@@ -204,6 +204,7 @@ router_settings: {model_group_alias: {a: {model: b}}}
         "portcullis.listen",
         "portcullis.listen.tls",
         "portcullis.cache",
+        "portcullis.store",
         "portcullis.http",
         "portcullis.telemetry",
         "model_list[].litellm_params",

@@ -95,3 +95,14 @@ litellm_settings: {upperbound_key_generate_params: {max_budget: sEcReT}}
     assert!(found.len() >= 18, "{found:#?}");
     assert!(!found.join("\n").contains(SECRET), "{found:#?}");
 }
+
+#[test]
+fn a_database_password_is_not_shown_for_a_host_or_a_port() {
+    for (url, shown) in [
+        ("postgresql://u:9876#sEcReT@h/d", "postgresql://h:5432/d"),
+        ("postgresql://u:9876@h:1,g:2/d?sslmode=verify-full", "postgresql://h:1,g:2/d"),
+        ("sqlite://own.db", "sqlite://own.db"),
+    ] {
+        assert_eq!(store::shown(&crate::store::StoreUrl::parse(url).unwrap()), shown);
+    }
+}

@@ -79,15 +79,24 @@ fn each_mistake_is_named_with_its_place() {
         ),
         (
             "general_settings: {database_url: 'mysql://h/d'}",
-            "general_settings.database_url (config.yaml:1:34): expected postgresql://... or sqlite://path",
+            "general_settings.database_url (config.yaml:1:34): must begin with postgresql:// or sqlite://",
         ),
         (
-            "general_settings: {database_url: 'postgresql://u:p#w@h/d'}",
-            "general_settings.database_url (config.yaml:1:34): not a",
+            "general_settings: {database_url: 'postgresql://u:p@h:port/d'}",
+            "general_settings.database_url (config.yaml:1:34): not a PostgreSQL connection URL",
+        ),
+        ("general_settings: {database_url: ''}", "general_settings.database_url (config.yaml:1:34): is empty"),
+        (
+            "model_list: [{model_name: '', litellm_params: {model: mock/a}}]",
+            "model_list[0].model_name (config.yaml:1:15): is missing",
         ),
         (
-            "general_settings: {database_url: 'postgresql://h/d?schema=other'}",
-            "general_settings.database_url (config.yaml:1:34): a schema other than public",
+            "model_list: [{model_name: a, litellm_params: {model: mock/a, api_version: 'a&b'}}]",
+            "model_list[0].litellm_params.api_version (config.yaml:1:75): expected a version such as 2024-10-21",
+        ),
+        (
+            "model_list: [{model_name: a, litellm_params: {model: mock/a, api_key: 'a b'}}]",
+            "model_list[0].litellm_params.api_key (config.yaml:1:71): holds white space",
         ),
         (
             "model_list: [{litellm_params: {model: openai/a}}]",
@@ -178,7 +187,7 @@ fn a_restriction_that_is_not_in_force_stops_the_start_unless_it_is_off() {
 #[test]
 fn variables_and_options_are_judged_too() {
     for (name, value, message) in [
-        ("DATABASE_URL", "oracle:x", "DATABASE_URL: expected postgresql://... or sqlite://path"),
+        ("DATABASE_URL", "oracle:x", "DATABASE_URL: must begin with postgresql:// or sqlite://"),
         ("LENGTH_OF_LITELLM_GENERATED_KEY", "8", "LENGTH_OF_LITELLM_GENERATED_KEY: expected a number from 16 to 256"),
         ("LITELLM_KEY_ROTATION_GRACE_PERIOD", "long", "LITELLM_KEY_ROTATION_GRACE_PERIOD: expected a time such as 24h"),
         ("LITELLM_MASTER_KEY", " sk-x", "LITELLM_MASTER_KEY: begins or ends with white space"),

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::*;
+use crate::store::StoreUrl;
 
 fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -20,7 +21,7 @@ fn nothing_configured_is_the_zero_configuration() {
         assert_eq!(settings.listen.admin.unwrap().to_string(), "127.0.0.1:4001");
         assert!(settings.listen.admin_on_data && settings.listen.tls.is_none());
         assert!(settings.master_keys.is_empty());
-        assert_eq!(settings.store.url.expose(), "sqlite://portcullis.db");
+        assert_eq!(settings.store, StoreSettings::new(StoreUrl::parse("sqlite://portcullis.db").unwrap()));
         assert_eq!(settings.cache, CacheSettings::default());
         assert_eq!(settings.slots, SlotSettings::default());
         assert_eq!(settings.models.iter().map(|model| model.name.as_str()).collect::<Vec<_>>(), ["mock"]);
@@ -41,6 +42,7 @@ portcullis:
   threads: 3
   master_keys: [sk-one, sk-two, sk-one]
   additional_key_headers: [X-Team-Key, x-other]
+  store: {lookup_timeout: 500ms}
   cache: {unknown_ttl: 1, max_unknown: 2, max_stale: 0}
   http: {head_timeout: 1, max_head_size: 64KiB, max_headers: 50, body_timeout: 2m, max_buffered_size: 1GiB, keep_alive: 5, max_connections: 7, stop_timeout: 1h}
   telemetry: {log_format: json, log_level: warn}
@@ -59,6 +61,7 @@ portcullis:
         (settings.cache.unknown_ttl, settings.cache.max_unknown, settings.cache.max_stale),
         (seconds(1), 2, seconds(0))
     );
+    assert_eq!(settings.store.lookup_timeout, Duration::from_millis(500));
     let expected = HttpSettings {
         head_timeout: seconds(1),
         max_head_bytes: 65536,
@@ -82,7 +85,6 @@ fn every_honoured_key_of_litellm_is_honoured() {
         "\
 general_settings:
   database_connection_pool_limit: 3
-  database_connection_timeout: 4
   database_connect_timeout: 5
   database_socket_timeout: 6
   user_api_key_cache_ttl: 7
@@ -106,8 +108,7 @@ router_settings:
 ",
     );
     let store = settings.store;
-    assert_eq!((store.pool_size, store.pool_wait), (3, seconds(4)));
-    assert_eq!((store.connect_timeout, store.query_timeout), (seconds(5), seconds(6)));
+    assert_eq!((store.pool_size, store.connect_timeout, store.admin_timeout), (3, seconds(5), seconds(6)));
     assert_eq!((settings.cache.ttl, settings.cache.max_keys), (seconds(7), 8));
     assert_eq!(settings.slots.key_header.unwrap(), "x-litellm-key");
     assert_eq!(settings.http.max_body_bytes, 9 << 20);
@@ -219,7 +220,7 @@ fn without_a_list_the_environment_decides_which_models_there_are() {
         loaded.settings.pass_through.iter().map(|p| (p.provider.name, p.api_base.as_str())).collect();
     assert_eq!(
         prefixes,
-        [("openai", "https://eu.api.openai.com/"), ("gemini", "https://generativelanguage.googleapis.com/")]
+        [("openai", "https://eu.api.openai.com/v1"), ("gemini", "https://generativelanguage.googleapis.com/")]
     );
 
     let listed = settings_with("model_list: []", &variables);
@@ -242,7 +243,7 @@ fn values_may_stand_in_the_environment_or_in_a_file() {
     let settings =
         folder.load(&[("TTL", "30"), ("DATABASE_URL", "sqlite://other.db"), ("REAL", "X-Real")]).unwrap().settings;
     assert_eq!(settings.master_keys, [Secret::from("sk-from-file-0123456789")]);
-    assert_eq!(settings.store.url.expose(), "sqlite://own.db");
+    assert_eq!(settings.store.url, StoreUrl::parse("sqlite://own.db").unwrap());
     assert!(!settings.keys.allow_custom_keys);
     assert_eq!(settings.cache.ttl, seconds(30));
     assert_eq!(settings.slots.key_header.unwrap(), "x-real");
@@ -267,7 +268,7 @@ fn variables_have_litellms_effect() {
         ],
     );
     assert_eq!(settings.master_keys.len(), 1);
-    assert_eq!(settings.store.url.expose(), "postgresql://u:p%40%2Fw@db:5433/keys");
+    assert_eq!(settings.store.url, StoreUrl::parse("postgresql://u:p%40%2Fw@db:5433/keys").unwrap());
     assert!(!settings.listen.admin_on_data);
     assert_eq!(settings.telemetry.log_level, LevelFilter::DEBUG);
     assert_eq!((settings.keys.generated_bytes, settings.keys.min_custom_length), (32, 20));
@@ -315,15 +316,6 @@ model_list:
     let models: Vec<_> = settings.models.iter().map(|m| (m.name.as_str(), m.model.as_str(), m.weight)).collect();
     assert_eq!(models, [("a", "a", 2), ("b", "b", 2), ("c", "a", 2)]);
     assert!(settings.models.iter().all(|model| model.api_key == Some(Secret::from("k"))));
-}
-
-#[test]
-fn database_parameters_of_litellms_client_are_left_out() {
-    let text =
-        "general_settings: {database_url: 'postgresql://u:p@h/d?schema=public&connection_limit=5&sslmode=require'}";
-    let loaded = load_with(text, &[]).unwrap();
-    assert_eq!(loaded.settings.store.url.expose(), "postgresql://u:p@h/d?sslmode=require");
-    assert_eq!(loaded.notices, ["parameters of the database URL that are left out: schema, connection_limit"]);
 }
 
 #[test]
