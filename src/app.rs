@@ -31,7 +31,7 @@ use crate::proxy::connection::Edge;
 use crate::proxy::management::Management;
 use crate::proxy::upstream::Resolver;
 use crate::proxy::{Gateway, body::BodyMemory};
-use crate::store::{Store, StoreSettings, StoreUrl};
+use crate::store::Store;
 use crate::telemetry::{self, Telemetry};
 
 /// Where the configuration came from, so that it can be read again.
@@ -58,7 +58,7 @@ pub fn serve(source: Source, loaded: Loaded) -> Result<()> {
     let control = control_runtime()?;
     let (stopping, stopped) = watch::channel(false);
     let cache = Arc::new(KeyCache::new(settings.cache.clone()));
-    let store = Store::open(store_settings(&settings)?, Arc::clone(&cache), control.handle().clone())?;
+    let store = Store::open(settings.store.clone(), Arc::clone(&cache), control.handle().clone())?;
     let telemetry = Arc::new(Telemetry::new(Arc::clone(&cache))?);
 
     let makings = Makings {
@@ -124,7 +124,7 @@ pub fn serve(source: Source, loaded: Loaded) -> Result<()> {
 /// As [`Store::open`].
 pub fn open_store(settings: &Settings, control: &Runtime) -> Result<Store> {
     let cache = Arc::new(KeyCache::new(settings.cache.clone()));
-    Store::open(store_settings(settings)?, cache, control.handle().clone())
+    Store::open(settings.store.clone(), cache, control.handle().clone())
 }
 
 /// The runtime of everything that is not a request.
@@ -138,16 +138,6 @@ pub fn control_runtime() -> Result<Runtime> {
         .enable_all()
         .build()
         .context("starting the control runtime")
-}
-
-fn store_settings(settings: &Settings) -> Result<StoreSettings> {
-    let url = StoreUrl::parse(settings.store.url.expose()).context("general_settings.database_url")?;
-    Ok(StoreSettings {
-        pool_size: settings.store.pool_size,
-        connect_timeout: settings.store.connect_timeout,
-        admin_timeout: settings.store.query_timeout,
-        ..StoreSettings::new(url)
-    })
 }
 
 fn server_conf(settings: &Settings) -> ServerConf {

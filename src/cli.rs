@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use tracing::level_filters::LevelFilter;
 
+use crate::commands::keys::KeysCommand;
 use crate::config::Overrides;
 
 /// Edge authentication proxy for LLM traffic; takes the configuration of LiteLLM's proxy.
@@ -31,6 +32,8 @@ pub enum Command {
     Check(CheckArgs),
     /// Bring the database to this version's schema, and exit.
     Migrate(MigrateArgs),
+    /// Manage virtual keys of a running proxy.
+    Keys(KeysCommand),
 }
 
 /// Options of `serve`; LiteLLM's names.

@@ -7,7 +7,7 @@ use anyhow::Result;
 use clap::Parser;
 use portcullis::app::{self, Source};
 use portcullis::cli::{Cli, Command, MigrateArgs, ServeArgs};
-use portcullis::commands::check;
+use portcullis::commands::{check, keys};
 use portcullis::config::{Overrides, Settings, process_environment};
 
 #[global_allocator]
@@ -21,6 +21,7 @@ fn main() -> ExitCode {
             check::check(&args, &process_environment, &mut stdout()).map(ExitCode::from).map_err(Into::into)
         }
         Command::Migrate(args) => migrate(&args),
+        Command::Keys(command) => keys::run(command),
     };
     done.unwrap_or_else(|error| {
         let _ = writeln!(stderr(), "portcullis: {error:#}");
