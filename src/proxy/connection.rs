@@ -56,10 +56,12 @@ impl HttpServerApp for Edge {
         if session.is_http2() {
             return self.proxy.process_new_http(session, shutdown).await;
         }
-        let http = &self.live.load().http;
         // Between two requests of a connection the idle time counts too; Pingora cannot tell where the head begins.
         let reused = session.get_keepalive().is_some();
-        let limit = if reused { http.keep_alive.max(http.head_timeout) } else { http.head_timeout };
+        let limit = {
+            let live = self.live.load();
+            if reused { live.http.keep_alive.max(live.http.head_timeout) } else { live.http.head_timeout }
+        };
         let complete = Arc::new(AtomicBool::new(false));
         let work = HEAD.scope(Arc::clone(&complete), self.proxy.process_new_http(session, shutdown));
         head_within(limit, &complete, work).await
