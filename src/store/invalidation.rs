@@ -82,3 +82,76 @@ fn parse(message: &str) -> Option<(i64, Option<Vec<KeyHash>>)> {
     }
     touched.split(',').map(|hash| hash.parse().ok()).collect::<Option<Vec<_>>>().map(|touched| (epoch, Some(touched)))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use futures_util::FutureExt;
+    use futures_util::future::BoxFuture;
+    use portcullis_filters::authn::virtual_key::{KeyRecord, KeyStore, StoreUnavailable};
+    use portcullis_filters::cache::CacheSettings;
+
+    use super::*;
+
+    /// A store without keys: what matters is how often it is asked.
+    struct Empty;
+
+    impl KeyStore for Empty {
+        fn find(&self, _: KeyHash) -> BoxFuture<'_, Result<Option<KeyRecord>, StoreUnavailable>> {
+            async { Ok(None) }.boxed()
+        }
+    }
+
+    /// Whether the cache asks the store again for each of two keys after these messages, the last write seen being 5.
+    async fn asks_again_after(messages: &[String]) -> (bool, bool) {
+        let cache = Arc::new(KeyCache::new(CacheSettings::default()));
+        let store: Arc<dyn KeyStore> = Arc::new(Empty);
+        let asks = async |hash| {
+            let before = cache.figures().queries;
+            cache.find(&store, hash, SystemTime::UNIX_EPOCH).await.unwrap();
+            cache.figures().queries > before
+        };
+        let invalidation = Invalidation::new(Arc::clone(&cache));
+        invalidation.start_over(5);
+        assert!(asks(hash("named")).await && asks(hash("other")).await);
+        assert!(!asks(hash("named")).await && !asks(hash("other")).await);
+        messages.iter().for_each(|message| invalidation.heard(message));
+        (asks(hash("named")).await, asks(hash("other")).await)
+    }
+
+    fn hash(name: &str) -> KeyHash {
+        KeyHash::of(name)
+    }
+
+    #[tokio::test]
+    async fn what_a_message_does_not_say_is_assumed() {
+        let named = [hash("named")];
+        let next = |epoch| message(epoch, &named);
+        let many: Vec<KeyHash> = (0..1000).map(|number| hash(&number.to_string())).collect();
+        let cases = [
+            (vec![], (false, false)),
+            (vec![next(6)], (true, false)),
+            (vec![next(6), next(7)], (true, false)),
+            (vec![next(5)], (true, false)),
+            (vec![next(7)], (true, true)),
+            (vec![next(6), next(8)], (true, true)),
+            (vec![message(6, &many)], (true, true)),
+            (vec!["6".to_owned()], (true, true)),
+            (vec!["6 0123".to_owned()], (true, true)),
+            (vec!["six *".to_owned()], (true, true)),
+            (vec![String::new()], (true, true)),
+        ];
+        for (messages, expected) in cases {
+            assert_eq!(asks_again_after(&messages).await, expected, "{messages:?}");
+        }
+    }
+
+    #[test]
+    fn no_message_is_too_long_to_be_sent() {
+        for count in [0, 1, MAX_HASHES, MAX_HASHES + 1, 100_000] {
+            let touched: Vec<KeyHash> = (0..count).map(|number| hash(&number.to_string())).collect();
+            assert!(message(i64::MAX, &touched).len() < 8000, "{count}");
+        }
+    }
+}

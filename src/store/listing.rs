@@ -68,6 +68,9 @@ pub(super) fn audit(query: &AuditQuery) -> Listing {
     let mut conditions = Conditions::default();
     // True of every row: there is always something after `WHERE`.
     conditions.always("id > 0");
+    if let Some(id) = query.id {
+        conditions.bound("id = ", "", Param::Integer(id));
+    }
     conditions.text("object_id = ", query.object_id.as_deref());
     conditions.text("action = ", query.action.as_deref());
     conditions.text("actor = ", query.actor.as_deref());

@@ -4,6 +4,7 @@
 //! A PostgreSQL URL holds a password: it stays a [`Secret`], and no error repeats any part of its value.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use portcullis_filters::secret::Secret;
 use tokio_postgres::Config;
@@ -66,6 +67,8 @@ pub(crate) struct PostgresTarget {
     pub(crate) verify: Verify,
 }
 
+const SILENCE: Duration = Duration::from_secs(15);
+
 /// What is checked of the server's certificate where TLS is used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Verify {
@@ -109,6 +112,10 @@ impl PostgresTarget {
         // Verifying and falling back to plain text at once would verify nothing.
         if encrypts || (verifies && config.get_ssl_mode() == SslMode::Prefer) {
             config.ssl_mode(SslMode::Require);
+        }
+        // A network that breaks without a word is noticed within half a minute, whatever is waited for.
+        if config.get_tcp_user_timeout().is_none() {
+            config.tcp_user_timeout(SILENCE).keepalives_idle(SILENCE);
         }
         if config.get_application_name().is_none() {
             config.application_name("portcullis");

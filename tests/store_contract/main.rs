@@ -1,6 +1,8 @@
 //! The contract of the store: one suite, run against SQLite and against a real PostgreSQL, each test on a database of its
 //! own that begins with migration 0001.
 
+#![expect(clippy::unwrap_used, reason = "a test may fail")]
+
 mod listing;
 mod nodes;
 mod opened;

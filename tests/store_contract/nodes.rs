@@ -7,7 +7,11 @@ use portcullis_admin_api::store::{KeyRow, Rotation};
 
 use crate::opened::{Place, audit, hash, row};
 
-crate::contract!(every_kind_of_change_reaches_the_other_node, revocations_are_timed);
+crate::contract!(
+    every_kind_of_change_reaches_the_other_node,
+    a_change_that_nobody_announced_is_found,
+    revocations_are_timed,
+);
 
 async fn every_kind_of_change_reaches_the_other_node(place: Place) {
     let (one, two) = (place.node(), place.node());
@@ -35,6 +39,14 @@ async fn every_kind_of_change_reaches_the_other_node(place: Place) {
     one.replace(KeyRow { deleted_at: Some(SystemTime::now()), ..moved }).await.unwrap();
     two.until(hash("2"), |found| matches!(found, Ok(None))).await;
     two.until(hash("1"), |found| matches!(found, Ok(None))).await;
+}
+
+async fn a_change_that_nobody_announced_is_found(place: Place) {
+    let node = place.node();
+    let stored = node.insert(row("1")).await.unwrap();
+    node.until(stored.token, |found| matches!(found, Ok(Some(_)))).await;
+    place.execute("UPDATE virtual_keys SET blocked = TRUE; UPDATE change_epoch SET epoch = epoch + 1").await;
+    node.until(stored.token, |found| matches!(found, Ok(Some(record)) if record.blocked)).await;
 }
 
 /// Prints how long a revocation takes to the other node. The bound of a second is for the figures, not for this test,

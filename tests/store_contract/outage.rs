@@ -6,7 +6,7 @@ use std::time::Duration;
 use portcullis::store::StoreUrl;
 use portcullis_admin_api::store::StoreError;
 
-use crate::opened::{Node, hash, row};
+use crate::opened::{Node, Place, hash, row};
 use crate::postgres_server::{PostgresServer, as_owner, run};
 
 fn stop(server: &PostgresServer) {
@@ -59,13 +59,33 @@ async fn a_change_missed_during_an_outage_is_seen_after_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn connections_that_are_cut_are_made_again() {
+    let place = Place::postgres().await;
+    let node = place.node();
+    let stored = node.insert(row("1")).await.unwrap();
+    node.until(stored.token, |found| matches!(found, Ok(Some(_)))).await;
+    place
+        .execute(
+            "UPDATE virtual_keys SET blocked = TRUE;
+             SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+             WHERE datname = current_database() AND pid <> pg_backend_pid()",
+        )
+        .await;
+    // The change has no epoch: what is asked for again is asked because the listening connection was lost.
+    node.until(stored.token, |found| matches!(found, Ok(Some(record)) if record.blocked)).await;
+    node.until(hash("cold"), |found| matches!(found, Ok(None))).await;
+    node.insert(row("2")).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_database_absent_at_start_is_used_when_it_appears() {
     let server = PostgresServer::start();
     let url = StoreUrl::parse(&server.database().await).unwrap();
     stop(&server);
     let node = Node::open(&url);
     assert!(node.find(hash("any")).await.is_err());
-    assert!(matches!(node.admin.key(hash("any")).await, Err(StoreError::Unavailable(_))));
+    let refused = node.admin.key(hash("any")).await;
+    assert!(matches!(refused, Err(StoreError::Unavailable(_))));
     server.launch();
     node.until(hash("any"), |found| matches!(found, Ok(None))).await;
     node.insert(row("any")).await.unwrap();

@@ -178,6 +178,8 @@ async fn the_audit_log_reads_backwards(place: Place) {
     let one =
         AuditQuery { object_id: Some(hash("b").to_string()), action: Some("created".to_owned()), ..query.clone() };
     assert_eq!(node.admin.audit(&one).await.unwrap().total, 1);
+    let row = newest.rows[1].clone();
+    assert_eq!(node.admin.audit(&AuditQuery { id: Some(row.id), ..query.clone() }).await.unwrap().rows, [row]);
     assert_eq!(node.admin.audit(&AuditQuery { actor: Some("nobody".to_owned()), ..query }).await.unwrap().total, 0);
 }
 
