@@ -207,3 +207,25 @@ impl Worker {
         answer.await.map_err(|_| StoreError::Unavailable("the store's thread has ended".to_owned()))?
     }
 }
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::fs::MetadataExt;
+
+    use portcullis_filters::cache::{CacheSettings, KeyCache};
+
+    use super::*;
+
+    #[test]
+    fn the_file_and_its_side_files_are_the_owners_alone() {
+        let path = std::env::temp_dir().join(format!("portcullis-private-{}.db", std::process::id()));
+        let cache = Arc::new(KeyCache::new(CacheSettings::default()));
+        let store = Sqlite::open(&path, Arc::new(Invalidation::new(cache))).unwrap();
+        for side in ["", "-wal", "-shm"] {
+            let file = format!("{}{side}", path.display());
+            assert_eq!(std::fs::metadata(&file).unwrap().mode() & 0o777, 0o600, "{file}");
+            std::fs::remove_file(file).unwrap();
+        }
+        drop(store);
+    }
+}

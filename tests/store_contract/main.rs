@@ -11,6 +11,7 @@ mod outage;
 mod postgres_server;
 mod rotation;
 mod rows;
+mod tls;
 
 /// Runs each function once for each kind of store.
 macro_rules! contract {

@@ -3,7 +3,9 @@
 use std::io::Write;
 use std::time::{Duration, Instant, SystemTime};
 
+use portcullis::store::StoreUrl;
 use portcullis_admin_api::store::{KeyRow, Rotation};
+use tokio_postgres::AsyncMessage;
 
 use crate::opened::{Place, audit, hash, row};
 
@@ -49,10 +51,33 @@ async fn a_change_that_nobody_announced_is_found(place: Place) {
     node.until(stored.token, |found| matches!(found, Ok(Some(record)) if record.blocked)).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_announces_its_epoch_and_its_keys() {
+    let place = Place::postgres().await;
+    let node = place.node();
+    let stored = node.insert(row("1")).await.unwrap();
+    let StoreUrl::Postgres(url) = &place.url else { panic!("not a PostgreSQL") };
+    let (client, mut connection) = tokio_postgres::connect(url.expose(), tokio_postgres::NoTls).await.unwrap();
+    let (heard, mut announced) = tokio::sync::mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        while let Some(Ok(message)) = std::future::poll_fn(|context| connection.poll_message(context)).await {
+            if let AsyncMessage::Notification(notification) = message {
+                heard.send(notification.payload().to_owned()).unwrap();
+            }
+        }
+    });
+    client.batch_execute("LISTEN portcullis_changes").await.unwrap();
+    node.replace(KeyRow { blocked: Some(true), ..stored.clone() }).await.unwrap();
+    assert_eq!(announced.recv().await.unwrap(), format!("2 {}", stored.token));
+    assert!(node.replace(stored).await.is_err());
+    node.insert(row("2")).await.unwrap();
+    assert_eq!(announced.recv().await.unwrap(), format!("3 {}", hash("2")), "a refused write announces nothing");
+}
+
 /// Prints how long a revocation takes to the other node. The bound of a second is for the figures, not for this test,
 /// which shares its machine.
 async fn revocations_are_timed(place: Place) {
-    let trials: u32 = if matches!(place.url, portcullis::store::StoreUrl::Sqlite(_)) { 20 } else { 200 };
+    let trials: u32 = if matches!(place.url, StoreUrl::Sqlite(_)) { 20 } else { 200 };
     let (one, two) = (place.node(), place.node());
     let mut times = Vec::new();
     for trial in 0..trials {

@@ -95,7 +95,8 @@ fn programs() -> Option<PathBuf> {
         .flatten()
         .map(|entry| entry.path().join("bin"))
         .collect();
-    versions.sort();
+    let number = |path: &PathBuf| path.parent()?.file_name()?.to_str()?.parse::<u32>().ok();
+    versions.sort_by_key(number);
     let directories = versions.into_iter().rev().chain(std::env::split_paths(&path));
     directories
         .into_iter()
