@@ -139,7 +139,32 @@ impl Settings {
         let mut mistakes = Vec::new();
         let root = path.as_ref().and_then(|path| files::read(path, &mut mistakes));
         let directory = path.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
-        let (settings, findings) = read(root.as_ref(), directory, overrides, environment);
+        Self::judge(root.as_ref(), directory, mistakes, overrides, environment)
+    }
+
+    /// As [`Self::load`], for a text at hand: no file is looked for, and `include` is not known.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn from_text(
+        name: &str,
+        text: &str,
+        overrides: &Overrides,
+        environment: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Loaded, ConfigError> {
+        let (root, flaws) = document::parse(&name.into(), text);
+        let mistakes = flaws.into_iter().map(Mistake::from).collect();
+        Self::judge(root.as_ref(), Path::new(""), mistakes, overrides, environment)
+    }
+
+    fn judge(
+        root: Option<&Node>,
+        directory: &Path,
+        mut mistakes: Vec<Mistake>,
+        overrides: &Overrides,
+        environment: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Loaded, ConfigError> {
+        let (settings, findings) = read(root, directory, overrides, environment);
         mistakes.extend(findings.mistakes);
         if !mistakes.is_empty() {
             return Err(ConfigError { mistakes });

@@ -31,3 +31,35 @@ pub fn check(args: &CheckArgs, environment: &dyn Fn(&str) -> Option<String>, out
     }
     Ok(0)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::{Path, PathBuf};
+
+    use super::*;
+
+    fn run(file: PathBuf) -> (u8, String) {
+        let mut out = Vec::new();
+        let environment = |name: &str| {
+            (name.ends_with("API_KEY") || name.ends_with("MASTER_KEY")).then(|| "sk-0123456789abcdef".to_owned())
+        };
+        let status = check(&CheckArgs { file }, &environment, &mut out).unwrap();
+        (status, String::from_utf8(out).unwrap())
+    }
+
+    #[test]
+    fn a_good_file_is_summed_up_without_its_secrets() {
+        let (status, shown) = run(Path::new(env!("CARGO_MANIFEST_DIR")).join("config/quickstart.yaml"));
+        assert_eq!(status, 0);
+        assert!(shown.contains("model gpt-4o: openai/gpt-4o at https://api.openai.com/v1, key set\n"), "{shown}");
+        assert!(shown.contains("master key: configured\n"), "{shown}");
+        assert!(!shown.contains("0123456789abcdef"), "{shown}");
+    }
+
+    #[test]
+    fn a_bad_file_is_one_line_a_mistake_and_status_78() {
+        let (status, shown) = run(PathBuf::from("/nowhere/config.yaml"));
+        assert_eq!(status, EXIT_CONFIG);
+        assert!(shown.starts_with("/nowhere/config.yaml: cannot be read: ") && shown.lines().count() == 1, "{shown}");
+    }
+}

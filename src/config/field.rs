@@ -161,6 +161,15 @@ impl<'r> Field<'r> {
         self.reader.section(entries, self.path.clone(), Some(&self.node.at), known)
     }
 
+    /// The entries of what must be a list.
+    pub(super) fn list(&self) -> Vec<Field<'r>> {
+        if matches!(self.node.value, Value::List(_)) {
+            return self.items();
+        }
+        self.mistake(format!("expected a list, found {}", self.kind()));
+        Vec::new()
+    }
+
     /// Keys and values of a mapping whose keys the operator chooses.
     pub(super) fn entries(&self) -> Vec<(&'r str, Field<'r>)> {
         let Value::Map(entries) = &self.node.value else {

@@ -8,7 +8,7 @@ use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::document::{self, Entry, Flaw, MAX_BYTES, Node, Value};
+use super::document::{self, Entry, MAX_BYTES, Node, Value};
 use super::reader::Mistake;
 
 /// Reads `path` and what it includes.
@@ -55,8 +55,7 @@ fn read_one(path: &Path, name: &Arc<str>, mistakes: &mut Vec<Mistake>) -> Option
         }
     };
     let (node, flaws) = document::parse(name, &text);
-    let mistake = |Flaw { at, text }| Mistake { path: String::new(), at: Some(at), text };
-    mistakes.extend(flaws.into_iter().map(mistake));
+    mistakes.extend(flaws.into_iter().map(Mistake::from));
     node
 }
 

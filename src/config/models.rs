@@ -42,7 +42,7 @@ pub struct ModelSettings {
 /// Reads `model_list`; without one, the providers whose keys are in the environment, and the mock.
 pub(super) fn read(reader: &Reader<'_>, root: &Section<'_>) -> Vec<ModelSettings> {
     let Some(list) = root.field("model_list") else { return from_environment(reader) };
-    list.items().iter().filter_map(|item| read_one(reader, &item.section(&litellm::DEPLOYMENT))).collect()
+    list.list().iter().filter_map(|item| read_one(reader, &item.section(&litellm::DEPLOYMENT))).collect()
 }
 
 fn read_one(reader: &Reader<'_>, entry: &Section<'_>) -> Option<ModelSettings> {

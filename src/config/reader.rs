@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::document::{Entry, Node, Position, Value};
+use super::document::{Entry, Flaw, Node, Position, Value};
 use super::environment::Environment;
 use super::field::Field;
 use super::known::{Class, Known};
@@ -24,6 +24,12 @@ pub struct Mistake {
     pub at: Option<Position>,
     /// What is wrong with it.
     pub text: String,
+}
+
+impl From<Flaw> for Mistake {
+    fn from(Flaw { at, text }: Flaw) -> Self {
+        Self { path: String::new(), at: Some(at), text }
+    }
 }
 
 impl std::fmt::Display for Mistake {

@@ -106,3 +106,57 @@ fn a_database_password_is_not_shown_for_a_host_or_a_port() {
         assert_eq!(store::shown(&crate::store::StoreUrl::parse(url).unwrap()), shown);
     }
 }
+
+/// Bytes of real files, mangled: whatever comes out, reading ends with settings or with mistakes.
+#[test]
+fn mangled_files_never_panic() {
+    let seeds: Vec<Vec<u8>> = ["quickstart.yaml", "production.yaml", "litellm-migration.yaml"]
+        .map(|name| fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("config").join(name)).unwrap())
+        .into();
+    let tokens: [&[u8]; 20] = [
+        b"&a ",
+        b"*a",
+        b"<<: ",
+        b"- ",
+        b"? ",
+        b": ",
+        b"[",
+        b"]",
+        b"{",
+        b"}",
+        b"'",
+        b"\"",
+        b"|\n",
+        b">-\n",
+        b"!!str ",
+        b"---\n",
+        b"\t",
+        b"\n",
+        b"#",
+        b"\xf0\x9f\x98\x80",
+    ];
+    // xorshift: the same bytes on every run.
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    let mut below = |bound: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state % bound as u64) as usize
+    };
+    for _ in 0..300 {
+        let mut bytes = seeds[below(seeds.len())].clone();
+        for _ in 0..=below(8) {
+            let at = below(bytes.len().max(1)).min(bytes.len());
+            match below(4) {
+                0 => drop(bytes.splice(at..at, tokens[below(tokens.len())].iter().copied())),
+                1 => drop(bytes.drain(at..(at + 1 + below(20)).min(bytes.len()))),
+                2 if at < bytes.len() => bytes[at] = b' ' + below(95) as u8,
+                _ => bytes.truncate(at.max(1)),
+            }
+        }
+        let text = String::from_utf8_lossy(&bytes);
+        let loaded = Settings::from_text("mangled", &text, &Overrides::default(), &|_| Some("x".to_owned()));
+        let shown = loaded.err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(shown.lines().all(|line| line.len() < 2_000 && !line.contains('\u{1b}')), "{shown}");
+    }
+}

@@ -40,6 +40,7 @@ fn each_mistake_is_named_with_its_place() {
         ("general_setings: {}", "general_setings (config.yaml:1:1): unknown key; did you mean general_settings?"),
         ("- a\n- b", "config.yaml:1:1: the file must hold keys and values"),
         ("a: [1", "config.yaml:2:1: not valid YAML"),
+        ("model_list: {model_name: a}", "model_list (config.yaml:1:13): expected a list, found keys and values"),
         ("general_settings: []", "general_settings (config.yaml:1:19): expected keys and values, found a list"),
         (
             "general_settings: {master_key: [a]}",
