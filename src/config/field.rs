@@ -55,6 +55,11 @@ impl<'r> Field<'r> {
         matches!(&self.node.value, Value::Scalar { text, .. } if scalar::truth(text) == Some(false))
     }
 
+    /// Whether exactly this is written here.
+    pub(super) fn is_word(&self, word: &str) -> bool {
+        matches!(&self.node.value, Value::Scalar { text, .. } if text == word)
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         matches!(&self.node.value, Value::Scalar { text, .. } if text.is_empty())
     }

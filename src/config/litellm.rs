@@ -118,7 +118,7 @@ pub(super) const LITELLM: Known = Known {
               anthropic_beta_headers_url anthropic_prompt_caching_ttl argilla_batch_size argilla_transformation_object \
               audit_log_callbacks aws_sqs_callback_params blog_posts_url budget_exceeded_status_code \
               budget_exceeded_throttle_percentage cache cache_params caching caching_groups caching_with_models \
-              callback_settings client_side_fallbacks configured_cold_storage_logger cost_discount_config \
+              callback_settings check_provider_endpoint client_side_fallbacks configured_cold_storage_logger cost_discount_config \
               cost_margin_config custom_prometheus_metadata_labels custom_prometheus_tags custom_prompt_dict \
               custom_provider_map datadog_llm_observability_params datadog_params datadog_use_v1 \
               default_in_memory_ttl default_internal_user_params default_key_max_budget_alert_emails \
@@ -157,7 +157,7 @@ pub(super) const LITELLM: Known = Known {
               stream_timeout strip_anthropic_total_tokens success_callback suppress_debug_info tag_budget_config telemetry \
               token_counter turn_off_message_logging use_aiohttp_transport use_chat_completions_url_for_anthropic_messages \
               use_client use_legacy_interactions_schema user_url_allowed_hosts user_url_validation \
-              provider_url_destination_allowed_hosts vertex_location vertex_project",
+              provider_url_destination_allowed_hosts project vertex_ai_safety_settings vertex_location vertex_project",
     unserved: &[
         ("content_policy_fallbacks", NO_FALLBACK),
         ("context_window_fallbacks", NO_FALLBACK),

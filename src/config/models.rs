@@ -42,7 +42,24 @@ pub struct ModelSettings {
 /// Reads `model_list`; without one, the providers whose keys are in the environment, and the mock.
 pub(super) fn read(reader: &Reader<'_>, root: &Section<'_>) -> Vec<ModelSettings> {
     let Some(list) = root.field("model_list") else { return from_environment(reader) };
-    list.list().iter().filter_map(|item| read_one(reader, &item.section(&litellm::DEPLOYMENT))).collect()
+    let mut models = Vec::new();
+    for item in list.list() {
+        let entry = item.section(&litellm::DEPLOYMENT);
+        if is_everything(&entry) {
+            models.extend(from_keys(reader));
+        } else {
+            models.extend(read_one(reader, &entry));
+        }
+    }
+    models
+}
+
+/// LiteLLM's `model_name: "*"` with `model: "*"`: all models of all providers whose keys are in the environment.
+fn is_everything(entry: &Section<'_>) -> bool {
+    let star = |field: Option<Field<'_>>| field.is_some_and(|field| field.is_word("*"));
+    let Some(params) = entry.field("litellm_params").filter(Field::is_map) else { return false };
+    let everything = star(params.section(&litellm::PARAMS).field("model"));
+    everything && star(entry.field("model_name"))
 }
 
 fn read_one(reader: &Reader<'_>, entry: &Section<'_>) -> Option<ModelSettings> {
@@ -235,6 +252,12 @@ static USUAL_NAMES: [(&Provider, &str); 4] = [
 /// What is served without a `model_list`: every provider whose key is in the environment, and the mock.
 fn from_environment(reader: &Reader<'_>) -> Vec<ModelSettings> {
     let mut models = vec![implied(&MOCK, "mock", "mock", "built in")];
+    models.extend(from_keys(reader));
+    models
+}
+
+fn from_keys(reader: &Reader<'_>) -> Vec<ModelSettings> {
+    let mut models = Vec::new();
     for (provider, names) in &USUAL_NAMES {
         let Some((variable, _)) = reader.environment.first(provider.key_variables) else { continue };
         let Some(key) = key_from(reader, provider) else { continue };

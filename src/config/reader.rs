@@ -129,7 +129,11 @@ impl<'r> Reader<'r> {
         let opened = self.opened.take();
         for (section, asked) in opened.values() {
             for entry in section.entries.iter().filter(|entry| !asked.contains(entry.key.as_str())) {
-                section.judge_leftover(entry, asked);
+                let home = || {
+                    let mut fixed = opened.iter().filter(|(path, _)| !path.is_empty() && !path.contains('['));
+                    fixed.find(|(_, (_, asked))| asked.contains(entry.key.as_str())).map(|(path, _)| path.as_str())
+                };
+                section.judge_leftover(entry, asked, home);
             }
         }
         let mut findings = self.findings.take();
@@ -224,7 +228,13 @@ impl<'r> Section<'r> {
         join(&self.path, key)
     }
 
-    fn judge_leftover(&self, entry: &Entry, asked: &BTreeSet<&'static str>) {
+    /// `home` finds another section that the key belongs to.
+    fn judge_leftover<'s>(
+        &self,
+        entry: &Entry,
+        asked: &BTreeSet<&'static str>,
+        home: impl FnOnce() -> Option<&'s str>,
+    ) {
         let path = self.path_of(&entry.key);
         match self.known.class(&entry.key, asked) {
             Class::Ignored => self.reader.ignore(&path),
@@ -232,7 +242,10 @@ impl<'r> Section<'r> {
             Class::Unserved(_) | Class::Refused(_) if is_off(&entry.node) => {}
             Class::Unserved(meaning) => self.reader.notice(format!("{}: {meaning}", shape(&path))),
             Class::Refused(why) => self.reader.mistake(path, Some(&entry.at), why),
-            Class::Unknown { nearest: None } => self.reader.mistake(path, Some(&entry.at), "unknown key"),
+            Class::Unknown { nearest: None } => {
+                let hint = home().map(|home| format!(" here; it belongs to {home}")).unwrap_or_default();
+                self.reader.mistake(path, Some(&entry.at), format!("unknown key{hint}"));
+            }
             Class::Unknown { nearest: Some(nearest) } => {
                 self.reader.mistake(path, Some(&entry.at), format!("unknown key; did you mean {nearest}?"));
             }

@@ -40,6 +40,11 @@ fn each_mistake_is_named_with_its_place() {
         ("general_setings: {}", "general_setings (config.yaml:1:1): unknown key; did you mean general_settings?"),
         ("- a\n- b", "config.yaml:1:1: the file must hold keys and values"),
         ("a: [1", "config.yaml:2:1: not valid YAML"),
+        (
+            "litellm_settings: {master_key: sk-x}",
+            "litellm_settings.master_key (config.yaml:1:20): unknown key here; it belongs to general_settings",
+        ),
+        ("threads: 3", "threads (config.yaml:1:1): unknown key here; it belongs to portcullis"),
         ("model_list: {model_name: a}", "model_list (config.yaml:1:13): expected a list, found keys and values"),
         ("general_settings: []", "general_settings (config.yaml:1:19): expected keys and values, found a list"),
         (
@@ -117,8 +122,8 @@ fn each_mistake_is_named_with_its_place() {
             "model_list[0].litellm_params.model (config.yaml:1:54): bare names of Gemini models mean Vertex AI",
         ),
         (
-            "model_list: [{model_name: '*', litellm_params: {model: '*'}}]",
-            "model_list[0].litellm_params.model (config.yaml:1:56): which provider's models?",
+            "model_list: [{model_name: a, litellm_params: {model: '*'}}]",
+            "model_list[0].litellm_params.model (config.yaml:1:54): which provider's models?",
         ),
         (
             "model_list: [{model_name: a, litellm_params: {model: openai/a, api_base: 'ftp://h'}}]",

@@ -223,6 +223,8 @@ fn without_a_list_the_environment_decides_which_models_there_are() {
         [("openai", "https://eu.api.openai.com/v1"), ("gemini", "https://generativelanguage.googleapis.com/")]
     );
 
+    let starred = settings_with("model_list: [{model_name: '*', litellm_params: {model: '*'}}]", &variables);
+    assert_eq!(starred.models, loaded.settings.models[1..], "the same without the mock");
     let listed = settings_with("model_list: []", &variables);
     assert!(listed.models.is_empty(), "a list, even an empty one, is the whole list");
 }
