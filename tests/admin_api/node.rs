@@ -1,0 +1,103 @@
+//! A management API over a database file of its own, which is gone with the test.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use arc_swap::ArcSwap;
+use axum::Router;
+use axum::body::Body;
+use http::{Method, Request, StatusCode};
+use http_body_util::BodyExt;
+use portcullis::store::{Store, StoreSettings, StoreUrl};
+use portcullis_admin_api::keys::rules::KeyRules;
+use portcullis_admin_api::{AdminState, router};
+use portcullis_filters::authn::failures::{FailureSettings, FailureThrottle};
+use portcullis_filters::authn::master::MasterKeys;
+use portcullis_filters::authn::virtual_key::VirtualKeyAuthenticator;
+use portcullis_filters::authn::{Gate, chain};
+use portcullis_filters::cache::{CacheSettings, KeyCache};
+use portcullis_filters::credential::CredentialSlots;
+use serde_json::Value;
+use tokio::runtime::Handle;
+use tower::ServiceExt;
+
+pub(crate) const MASTER: &str = "sk-master-0123456789";
+
+pub(crate) struct Node {
+    pub(crate) router: Router,
+    file: PathBuf,
+}
+
+impl Node {
+    pub(crate) fn start() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let file = std::env::temp_dir().join(format!("portcullis-admin-{}-{count}.db", std::process::id()));
+        // The cache keeps keys for a minute: what a test sees at once was pushed, not found by chance.
+        let cache = Arc::new(KeyCache::new(CacheSettings::default()));
+        let settings = StoreSettings::new(StoreUrl::Sqlite(file.clone()));
+        let store = Store::open(settings, cache.clone(), Handle::current()).unwrap();
+        let failures = Arc::new(FailureThrottle::new(FailureSettings::default()));
+        let keys = VirtualKeyAuthenticator::new(store.keys(), cache, failures);
+        let authenticators = chain(MasterKeys::new(&[MASTER.into()]), keys);
+        let state = AdminState {
+            store: store.admin(),
+            gate: Arc::new(ArcSwap::from_pointee(Gate { slots: CredentialSlots::default(), authenticators })),
+            rules: Arc::new(ArcSwap::from_pointee(KeyRules::new("derivation".into()))),
+            deployments: Arc::new(Vec::new),
+        };
+        Self { router: router(state), file }
+    }
+
+    pub(crate) async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        key: &str,
+        headers: &[(&str, &str)],
+        body: String,
+    ) -> (StatusCode, Value) {
+        let mut request = Request::builder().method(method).uri(path).header("x-api-key", key);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let response = self.router.clone().oneshot(request.body(Body::from(body)).unwrap()).await.unwrap();
+        let status = response.status();
+        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        (status, serde_json::from_slice(&bytes).unwrap())
+    }
+
+    /// As the operator; the answer of a request that succeeds.
+    pub(crate) async fn post(&self, path: &str, body: Value) -> Value {
+        let (status, answer) = self.call(Method::POST, path, MASTER, &[], body.to_string()).await;
+        assert_eq!(status, StatusCode::OK, "{path}: {answer}");
+        answer
+    }
+
+    /// As the operator; the answer of a request that succeeds.
+    pub(crate) async fn get(&self, path: &str) -> Value {
+        let (status, answer) = self.call(Method::GET, path, MASTER, &[], String::new()).await;
+        assert_eq!(status, StatusCode::OK, "{path}: {answer}");
+        answer
+    }
+
+    /// What a request with this key is told.
+    pub(crate) async fn works(&self, key: &str) -> StatusCode {
+        self.call(Method::POST, "/key/health", key, &[], String::new()).await.0
+    }
+
+    /// Everything that is in the database's files.
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        let files = ["", "-wal"].map(|side| std::fs::read(format!("{}{side}", self.file.display())));
+        files.into_iter().flatten().flatten().collect()
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        for side in ["", "-wal", "-shm"] {
+            let _ = std::fs::remove_file(format!("{}{side}", self.file.display()));
+        }
+    }
+}
