@@ -2,6 +2,8 @@
 //!
 //! Everything is bounded by [`crate::PATIENCE`] and fails the test when that is over.
 
+pub mod websocket;
+
 use crate::framing::{find, message_end};
 use bytes::Bytes;
 use http::{HeaderMap, Request, StatusCode};
@@ -201,8 +203,8 @@ impl H2Connection {
 
 #[cfg(test)]
 mod tests {
-    use super::{H2Connection, RawConnection, raw};
-    use crate::provider::Provider;
+    use super::{H2Connection, RawConnection, raw, websocket};
+    use crate::provider::{FIRST_FRAME, Provider};
     use crate::raw::RawProvider;
     use bytes::Bytes;
     use http::Request;
@@ -240,5 +242,19 @@ mod tests {
         let response = connection.send(request, &[Bytes::from("{}"), Bytes::new()]).await.unwrap();
         assert_eq!(response.status, 200);
         assert_eq!(provider.next_request().await.body.bytes.as_deref(), Some(&b"{}"[..]));
+    }
+
+    #[tokio::test]
+    async fn talks_over_a_websocket() {
+        let provider = Provider::start().unwrap();
+        let mut connection = RawConnection::open(provider.addr()).await;
+        connection
+            .send(&websocket::upgrade("/v1/realtime?model=m", "sec-websocket-protocol: realtime, other\r\n"))
+            .await;
+        let response = connection.response().await;
+        assert_eq!((response.status, response.header("sec-websocket-protocol")), (101, Some("realtime")));
+        connection.read_until(&websocket::server_text(FIRST_FRAME)).await;
+        connection.send(&websocket::client_text("hello")).await;
+        assert_eq!(connection.read_until(b"hello").await, websocket::server_text("hello"));
     }
 }

@@ -11,6 +11,7 @@ use crate::provider::{Provider, Recorder};
 use process::Process;
 pub use process::{Finished, Signal};
 use serde_json::Value;
+use std::ffi::OsString;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
@@ -25,6 +26,7 @@ const STARTS: usize = 5;
 #[derive(Debug)]
 pub struct GatewaySetup {
     binary: PathBuf,
+    arguments: Vec<OsString>,
     config: String,
     environment: Vec<(String, String)>,
     directory: TempDir,
@@ -70,7 +72,14 @@ impl GatewaySetup {
     /// When there is no directory for temporary files.
     pub fn new(binary: impl Into<PathBuf>, config: &str) -> Self {
         let directory = TempDir::with_prefix("portcullis-").expect("a directory for temporary files");
-        GatewaySetup { binary: binary.into(), config: config.to_owned(), environment: Vec::new(), directory }
+        let (binary, config) = (binary.into(), config.to_owned());
+        GatewaySetup { binary, arguments: Vec::new(), config, environment: Vec::new(), directory }
+    }
+
+    /// Adds an argument before `--config FILE`, which is always given.
+    pub fn arg(mut self, argument: &str) -> Self {
+        self.arguments.push(argument.into());
+        self
     }
 
     /// Sets a variable of its environment.
@@ -116,8 +125,8 @@ impl GatewaySetup {
         let config = config.replace("{dir}", &self.directory().display().to_string());
         let path = self.directory().join(CONFIG);
         std::fs::write(&path, &config).expect("a writable directory");
-        let process =
-            Process::spawn(&self.binary, &["--config".as_ref(), path.as_ref()], &self.environment, self.directory());
+        let arguments = [&self.arguments[..], &["--config".into(), path.into()]].concat();
+        let process = Process::spawn(&self.binary, &arguments, &self.environment, self.directory());
         (process, config)
     }
 
@@ -157,6 +166,11 @@ impl Gateway {
     /// Its directory: configuration and embedded store.
     pub fn directory(&self) -> &Path {
         self.directory.path()
+    }
+
+    /// Its configuration as it runs, listeners included: write it again and send SIGHUP.
+    pub fn config_path(&self) -> PathBuf {
+        self.directory().join(CONFIG)
     }
 
     /// Its process id.
@@ -207,6 +221,11 @@ impl Gateway {
     /// Adds a client's credential to those that are searched for.
     pub fn client_credential(&self, credential: &str) {
         self.credentials().client(credential);
+    }
+
+    /// Adds a provider's key that the configuration only refers to.
+    pub fn provider_credential(&self, credential: &str) {
+        self.credentials().provider(credential);
     }
 
     /// Adds a provider whose record is searched at the end, whatever was cleared from it.

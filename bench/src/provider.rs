@@ -13,6 +13,7 @@ mod record;
 mod script;
 
 pub use dialect::{INPUT_TOKENS, OUTPUT_TOKENS, PIECES};
+pub use realtime::FIRST_FRAME;
 pub use record::{KEPT_BODY_BYTES, Outcome, RecordedBody, RecordedRequest};
 pub use script::{Gate, Script};
 

@@ -4,7 +4,7 @@ use crate::within;
 pub use nix::sys::signal::Signal;
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
-use std::ffi::OsStr;
+use std::ffi::OsString;
 use std::io::Read;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -53,7 +53,7 @@ struct Printed {
 impl Process {
     pub(super) fn spawn(
         binary: &Path,
-        arguments: &[&OsStr],
+        arguments: &[OsString],
         environment: &[(String, String)],
         directory: &Path,
     ) -> Self {

@@ -2,17 +2,12 @@
 
 use super::{GatewaySetup, Signal, with_listeners};
 use crate::provider::Provider;
-use std::os::unix::fs::PermissionsExt;
 
 const CONFIG: &str = "general_settings:\n  master_key: sk-master-0123456789\n";
 
 /// A gateway whose program is this script; `$2` is the path of its configuration.
 fn stand_in(script: &str) -> GatewaySetup {
-    let mut setup = GatewaySetup::new("", CONFIG);
-    setup.binary = setup.directory().join("stand-in");
-    std::fs::write(&setup.binary, format!("#!/bin/sh\n{script}\n")).unwrap();
-    std::fs::set_permissions(&setup.binary, std::fs::Permissions::from_mode(0o755)).unwrap();
-    setup
+    GatewaySetup::new("/bin/sh", CONFIG).arg("-c").arg(script).arg("stand-in")
 }
 
 const READY: &str = "echo portcullis: ready data=127.0.0.1:1 admin=127.0.0.1:2";
@@ -35,9 +30,11 @@ fn listeners_are_placed_in_the_products_own_section() {
 
 #[tokio::test]
 async fn waits_until_ready_and_passes_signals() {
-    let wait = "tail -f /dev/null & while :; do wait; done";
-    let script = format!("trap 'echo again' HUP\ntrap 'echo bye; kill $!; exit 3' TERM\n{READY}\n{wait}");
-    let mut gateway = stand_in(&script).start().await;
+    // Not a shell's traps: a signal that comes just before `wait` would be handled only after it.
+    let python = "import signal as s, sys\nboth = {s.SIGHUP, s.SIGTERM}\ns.pthread_sigmask(s.SIG_BLOCK, both)\n\
+        print('portcullis: ready data=127.0.0.1:1 admin=127.0.0.1:2', flush=True)\n\
+        while s.sigwait(both) == s.SIGHUP: print('again', flush=True)\nprint('bye')\nsys.exit(3)";
+    let mut gateway = stand_in(&format!("exec python3 -c \"{python}\"")).start().await;
     assert_eq!((gateway.data_addr().port(), gateway.admin_addr().port()), (1, 2));
     assert!(gateway.rss_bytes() > 0 && gateway.peak_rss_bytes() >= gateway.rss_bytes());
     gateway.signal(Signal::SIGHUP);

@@ -9,8 +9,7 @@ use axum::response::{IntoResponse, Response};
 use http::request::Parts;
 
 /// The frame that the provider sends before it has received any.
-pub(super) const FIRST_FRAME: &str =
-    r#"{"type":"session.created","event_id":"event_fake","session":{"id":"sess_fake"}}"#;
+pub const FIRST_FRAME: &str = r#"{"type":"session.created","event_id":"event_fake","session":{"id":"sess_fake"}}"#;
 
 pub(super) fn is_asked_for(parts: &Parts) -> bool {
     parts.uri.path().ends_with("/realtime")

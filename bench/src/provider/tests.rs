@@ -1,6 +1,7 @@
 //! The fake provider is what other tests trust, so each thing that it claims to record or to do is shown here once.
 
-use super::{Gate, Outcome, PIECES, Provider, Script};
+use super::{FIRST_FRAME, Gate, Outcome, PIECES, Provider, Script};
+use crate::client::websocket::upgrade;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -128,6 +129,19 @@ async fn cuts_where_the_script_says() {
 }
 
 #[tokio::test]
+async fn holds_an_answer_and_fills_it() {
+    let provider = Provider::start().unwrap();
+    let gate = Gate::closed();
+    provider.script(Script::steps(200).fill(3_000_000).send("end").hold(&gate));
+    let answer = tokio::spawn(client().get(provider.url()).send());
+    assert_eq!(provider.next_request().await.outcome, Outcome::Open);
+    gate.open();
+    let body = answer.await.unwrap().unwrap().bytes().await.unwrap();
+    assert_eq!(body.len(), 3_000_003);
+    assert!(body.ends_with(b".end"));
+}
+
+#[tokio::test]
 async fn refuses_connections_and_takes_them_again() {
     let provider = Provider::start().unwrap();
     provider.refuse_connections(true);
@@ -200,19 +214,11 @@ async fn speaks_http_2() {
 async fn a_realtime_socket_speaks_first() {
     let provider = Provider::start().unwrap();
     let mut stream = connect(provider.addr()).await;
-    let handshake = "GET /v1/realtime?model=m HTTP/1.1\r\nhost: x\r\nconnection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\
-        sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nsec-websocket-protocol: realtime, openai-insecure-api-key.k\r\n\r\n";
-    // The frame's text ends with a brace, the head does not.
-    let answer = stream.write_all(handshake.as_bytes()).await;
-    answer.unwrap();
+    stream.write_all(&upgrade("/v1/realtime?model=m", "")).await.unwrap();
     let mut bytes = Vec::new();
-    while !bytes.ends_with(b"}}") {
+    while !bytes.ends_with(FIRST_FRAME.as_bytes()) {
         assert_ne!(stream.read_buf(&mut bytes).await.unwrap(), 0);
     }
-    let text = String::from_utf8_lossy(&bytes);
-    assert!(text.starts_with("HTTP/1.1 101"), "{text}");
-    assert!(text.contains("sec-websocket-protocol: realtime\r\n"), "{text}");
-    assert!(text.ends_with(super::realtime::FIRST_FRAME), "{text}");
     drop(stream);
     assert_eq!(provider.disconnected().await.target(), "/v1/realtime?model=m");
 }
