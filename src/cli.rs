@@ -33,7 +33,7 @@ pub enum Command {
     /// Bring the database to this version's schema, and exit.
     Migrate(MigrateArgs),
     /// Manage virtual keys of a running proxy.
-    Keys(KeysCommand),
+    Keys(Box<KeysCommand>),
 }
 
 /// Options of `serve`; LiteLLM's names.

@@ -21,7 +21,7 @@ fn main() -> ExitCode {
             check::check(&args, &process_environment, &mut stdout()).map(ExitCode::from).map_err(Into::into)
         }
         Command::Migrate(args) => migrate(&args),
-        Command::Keys(command) => keys::run(command),
+        Command::Keys(command) => keys::run(*command),
     };
     done.unwrap_or_else(|error| {
         let _ = writeln!(stderr(), "portcullis: {error:#}");
