@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 /// The variables of this process. One that is not valid Unicode counts as absent.
 #[must_use]
+#[expect(clippy::disallowed_methods, reason = "the one place that reads it")]
 pub fn process_environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
