@@ -38,7 +38,7 @@ const ATTEMPTS: usize = 5;
 pub(crate) fn blank(token: KeyHash, now: SystemTime, by: &str) -> KeyRow {
     KeyRow {
         token,
-        version: 0,
+        version: 1,
         key_name: None,
         key_alias: None,
         user_id: None,

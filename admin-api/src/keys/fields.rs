@@ -115,6 +115,7 @@ pub(crate) const KEY_FIELDS: &[Field] = &[
     setting("tags", Kind::Texts),
     setting("guardrails", Kind::Texts),
     setting("disable_global_guardrails", Kind::Flag),
+    setting("disabled_callbacks", Kind::Texts),
     setting("policies", Kind::Texts),
     setting("prompts", Kind::Texts),
     setting("enforced_params", Kind::Texts),

@@ -20,7 +20,7 @@ fn empty_answer() -> Value {
         "budget_limits": null, "budget_fallbacks": null, "budget_id": null, "end_user_budget_id": null,
         "tpm_limit": null, "rpm_limit": null, "tpd_limit": null, "mcp_rpm_limit": null, "tag_rpm_limit": null,
         "rpm_limit_type": null, "tpm_limit_type": null, "organization_id": null, "project_id": null, "agent_id": null,
-        "tags": null, "disable_global_guardrails": null, "policies": null, "prompts": null, "enforced_params": null,
+        "tags": null, "disable_global_guardrails": null, "disabled_callbacks": null, "policies": null, "prompts": null, "enforced_params": null,
         "object_permission": null, "access_group_ids": null, "allowed_passthrough_routes": null,
         "denied_passthrough_routes": null, "allowed_vector_store_indexes": null, "enable_prompt_caching": null,
         "throttle_on_budget_exceeded": null, "default_estimated_output_tokens": null,
