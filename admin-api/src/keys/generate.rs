@@ -28,7 +28,7 @@ pub(crate) async fn generate_key(
     Fields(body): Fields,
 ) -> Result<Json<Map<String, Value>>, Problem> {
     let given = check(body, &[KEY_FIELDS, GENERATE_FIELDS]).map_err(Problem::Fields)?;
-    create(&state, &caller, given).await.map(Json)
+    create(&state, &caller, given, Owner::AsGiven).await.map(Json)
 }
 
 /// Creates a key that belongs to a team and to no user.
@@ -43,7 +43,6 @@ pub(crate) async fn generate_service_account_key(
     if given.fields.get("team_id").and_then(Value::as_str).is_none_or(str::is_empty) {
         return Err(Problem::Detail(StatusCode::BAD_REQUEST, "team_id is required for service account keys"));
     }
-    given.fields.remove("user_id");
     if let Some(alias) = given.fields.get("key_alias").filter(|alias| alias.is_string()).cloned() {
         let metadata = given.fields.entry("metadata").or_insert_with(|| Value::Object(Map::new()));
         if metadata.is_null() {
@@ -53,10 +52,23 @@ pub(crate) async fn generate_service_account_key(
             metadata.entry("service_account_id").or_insert(alias);
         }
     }
-    create(&state, &caller, given).await.map(Json)
+    create(&state, &caller, given, Owner::Nobody).await.map(Json)
 }
 
-async fn create(state: &AdminState, caller: &Caller, mut given: Given) -> Result<Map<String, Value>, Problem> {
+/// Whose the new key is.
+#[derive(PartialEq)]
+enum Owner {
+    AsGiven,
+    /// Not even the user that the configured defaults name.
+    Nobody,
+}
+
+async fn create(
+    state: &AdminState,
+    caller: &Caller,
+    mut given: Given,
+    owner: Owner,
+) -> Result<Map<String, Value>, Problem> {
     let rules = state.rules.load_full();
     let now = now();
     rules.complete(&mut given.fields);
@@ -72,6 +84,9 @@ async fn create(state: &AdminState, caller: &Caller, mut given: Given) -> Result
     let mut row = blank(material.hash(), now, &caller.user_id());
     row.key_name = material.name(&rules);
     values::apply(&mut row, &given.fields, now)?;
+    if owner == Owner::Nobody {
+        row.user_id = None;
+    }
     let audit = caller.audit("created", row.token, None, Some(&row), now);
     let row = state.store.insert_key(row, audit).await?;
     Ok(issued(&row, &material))

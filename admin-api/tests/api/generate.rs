@@ -183,7 +183,8 @@ async fn configured_defaults_and_upper_bounds_hold() {
 
 #[tokio::test]
 async fn a_service_account_key_belongs_to_a_team_and_to_no_user() {
-    let api = Api::new();
+    let defaults = json!({"user_id": "somebody"}).as_object().unwrap().clone();
+    let api = Api::with_rules(KeyRules { defaults, ..KeyRules::new("d".into()) });
     let path = "/key/service-account/generate";
     let without = api.post(path, json!({"key_alias": "ci"})).await;
     assert_eq!(without.status, StatusCode::BAD_REQUEST);
