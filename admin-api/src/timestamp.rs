@@ -15,8 +15,10 @@ pub(crate) fn now() -> SystemTime {
 }
 
 /// The instant as JSON text; the fraction is left out where it is zero, as LiteLLM's serializer does.
+///
+/// An instant that the calendar cannot hold (an imported row may say `infinity`) is null, as if there were none.
 pub(crate) fn iso8601(at: SystemTime) -> Value {
-    let at = OffsetDateTime::from(at);
+    let Some(at) = calendar(at) else { return Value::Null };
     let (year, month, day) = (at.year(), u8::from(at.month()), at.day());
     let (hour, minute, second) = at.to_hms();
     let whole = format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}");
@@ -31,6 +33,13 @@ pub(crate) fn iso8601_or_null(at: Option<SystemTime>) -> Value {
     at.map_or(Value::Null, iso8601)
 }
 
+fn calendar(at: SystemTime) -> Option<OffsetDateTime> {
+    match at.duration_since(UNIX_EPOCH) {
+        Ok(after) => OffsetDateTime::UNIX_EPOCH.checked_add(after.try_into().ok()?),
+        Err(before) => OffsetDateTime::UNIX_EPOCH.checked_sub(before.duration().try_into().ok()?),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use time::macros::datetime;
@@ -41,5 +50,12 @@ mod tests {
     fn writes_microseconds_only_where_there_are_some() {
         assert_eq!(iso8601(datetime!(2026-01-31 09:30:00 UTC).into()), "2026-01-31T09:30:00Z");
         assert_eq!(iso8601(datetime!(2026-01-31 09:30:00.000123 UTC).into()), "2026-01-31T09:30:00.000123Z");
+        assert_eq!(iso8601(datetime!(1969-12-31 23:59:59.5 UTC).into()), "1969-12-31T23:59:59.500000Z");
+    }
+
+    #[test]
+    fn survives_an_instant_beyond_the_calendar() {
+        assert_eq!(iso8601(UNIX_EPOCH + Duration::from_secs(1 << 50)), Value::Null);
+        assert_eq!(iso8601_or_null(None), Value::Null);
     }
 }
