@@ -9,10 +9,11 @@ use utoipa::openapi::schema::{
     AdditionalProperties, ArrayBuilder, KnownFormat, Object, ObjectBuilder, Schema, SchemaFormat, SchemaType, Type,
 };
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
-use utoipa::openapi::{ComponentsBuilder, InfoBuilder, OpenApi, OpenApiBuilder, RefOr};
+use utoipa::openapi::{ComponentsBuilder, InfoBuilder, OpenApi, OpenApiBuilder, Paths, RefOr, ResponseBuilder};
 use utoipa::{PartialSchema, ToSchema};
 
 use crate::keys::fields::{Field, GENERATE_FIELDS, KEY_FIELDS, Kind, Place, ROTATE_FIELDS, UPDATE_FIELDS};
+use crate::routes::Role;
 
 /// The document without its paths.
 pub(crate) fn open_api() -> OpenApi {
@@ -28,6 +29,22 @@ pub(crate) fn open_api() -> OpenApi {
         .components(Some(ComponentsBuilder::new().security_scheme("key", bearer).build()))
         .security(Some([utoipa::openapi::security::SecurityRequirement::new("key", Vec::<String>::new())]))
         .build()
+}
+
+/// Adds what the role of a route answers to callers without it.
+pub(crate) fn refusals(paths: &mut Paths, role: Role) {
+    let mut refusals = vec![("401", "No credential, or one that is not known, expired or blocked")];
+    match role {
+        Role::Open => return,
+        Role::AnyKey => refusals.push(("403", "Not open to this key")),
+        Role::Admin => refusals.push(("403", "Open to the operator only")),
+    }
+    for operation in paths.paths.values_mut().flat_map(|item| [&mut item.get, &mut item.post]).flatten() {
+        for (status, description) in &refusals {
+            let response = ResponseBuilder::new().description(*description).build();
+            operation.responses.responses.entry((*status).to_owned()).or_insert_with(|| response.into());
+        }
+    }
 }
 
 /// A schema of this document, made by a function.

@@ -19,19 +19,21 @@ pub struct Deployment {
 }
 
 /// Answers while the process runs.
-#[utoipa::path(get, path = "/health/liveliness", tag = "health", responses((status = 200, body = String)))]
+#[utoipa::path(get, path = "/health/liveliness", tag = "health", security(()),
+    responses((status = 200, body = String)))]
 pub(crate) async fn liveliness() -> Json<&'static str> {
     Json("I'm alive!")
 }
 
 /// The same under the name that Kubernetes uses.
-#[utoipa::path(get, path = "/health/liveness", tag = "health", responses((status = 200, body = String)))]
+#[utoipa::path(get, path = "/health/liveness", tag = "health", security(()),
+    responses((status = 200, body = String)))]
 pub(crate) async fn liveness() -> Json<&'static str> {
     Json("I'm alive!")
 }
 
 /// Says whether the store answers. Always 200: known keys, the master key and JWTs work without it.
-#[utoipa::path(get, path = "/health/readiness", tag = "health", responses((status = 200, description =
+#[utoipa::path(get, path = "/health/readiness", tag = "health", security(()), responses((status = 200, description =
     "`db` is `connected` or `Not connected`")))]
 pub(crate) async fn readiness(State(state): State<AdminState>) -> Json<Value> {
     let db = if state.store.ready().await.is_ok() { "connected" } else { "Not connected" };

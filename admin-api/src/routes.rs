@@ -81,6 +81,7 @@ pub fn router(state: AdminState) -> Router {
     let mut api = OpenApiRouter::with_openapi(document::open_api());
     for Row { role, mut endpoint } in rows() {
         if role != Role::Open {
+            document::refusals(&mut endpoint.1, role);
             endpoint.2 = endpoint.2.route_layer(from_fn_with_state((state.clone(), role), require));
         }
         api = api.routes(endpoint);

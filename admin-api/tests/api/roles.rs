@@ -89,6 +89,8 @@ async fn every_operation_is_documented_once_under_its_route() {
         let operation = &document["paths"][&route.path][route.method.as_str().to_lowercase()];
         assert_eq!(operation["operationId"], route.operation.as_str(), "{}", route.path);
         assert!(!route.operation.is_empty() && names.insert(route.operation.clone()), "{}", route.operation);
+        let guarded = operation["responses"].get("401").is_some() && operation["security"] != json!([{}]);
+        assert_eq!(guarded, route.role != Role::Open, "{}: {operation}", route.path);
         assert!(operation["summary"].as_str().is_some_and(|summary| !summary.is_empty()), "{}", route.path);
     }
     let request = &document["components"]["schemas"]["GenerateKeyRequest"];
