@@ -15,6 +15,7 @@ use clap::{Args, Subcommand};
 use portcullis_filters::secret::Secret;
 use reqwest::Url;
 use serde_json::{Map, Value, json};
+use url::Host;
 
 use api::Api;
 
@@ -117,14 +118,14 @@ struct List {
 #[derive(Args, Clone, Debug)]
 struct Named {
     /// The key's hash or the key itself; `-` reads it from standard input.
-    #[arg(value_parser = secret)]
+    #[arg(value_name = "KEY", value_parser = secret)]
     named: Secret,
 }
 
 #[derive(Args, Clone, Debug)]
 struct Delete {
     /// Hashes or keys; `-` reads one from standard input.
-    #[arg(required = true, value_parser = secret)]
+    #[arg(value_name = "KEY", required = true, value_parser = secret)]
     named: Vec<Secret>,
 }
 
@@ -143,6 +144,10 @@ struct Rotate {
 /// # Errors
 /// The proxy cannot be reached, or it refuses; the text says which and why, and holds no key.
 pub fn run(command: KeysCommand) -> Result<ExitCode> {
+    if in_the_clear(&command.connection.url) {
+        let mut err = std::io::stderr();
+        writeln!(err, "warning: the master key goes to another machine unencrypted; use https").context("printing")?;
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting")?;
     runtime.block_on(carry_out(command, &mut std::io::stdin().lock(), &mut std::io::stdout().lock()))
 }
@@ -228,6 +233,17 @@ fn typed(argument: &Secret, input: &mut dyn BufRead) -> Result<Secret> {
     input.read_line(&mut line).context("reading the key from standard input")?;
     let key = line.trim_end_matches(['\r', '\n']);
     if key.is_empty() { bail!("standard input holds no key") } else { Ok(key.into()) }
+}
+
+/// Whether somebody between here and there could read the master key.
+fn in_the_clear(url: &Url) -> bool {
+    let here = match url.host() {
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost",
+        None => false,
+    };
+    url.scheme() == "http" && !here
 }
 
 fn secret(text: &str) -> Result<Secret, std::convert::Infallible> {

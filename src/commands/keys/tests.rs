@@ -11,7 +11,7 @@ use clap::Parser;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 
-use super::{KeysCommand, carry_out};
+use super::{KeysCommand, carry_out, in_the_clear};
 
 #[derive(Parser)]
 struct Line {
@@ -197,4 +197,15 @@ fn secrets_are_not_printed_with_the_arguments() {
     let line = Line::try_parse_from(["keys", "--key", "sk-master", "block", "sk-secret"]).unwrap();
     let text = format!("{:?}", line.command);
     assert!(!text.contains("sk-master") && !text.contains("sk-secret"), "{text}");
+}
+
+#[test]
+fn only_the_own_machine_is_spoken_to_in_the_clear_without_a_warning() {
+    let warned = |url: &str| in_the_clear(&url.parse().unwrap());
+    for url in ["http://127.0.0.1:4000", "http://localhost:4001", "http://[::1]", "https://gateway.example.com"] {
+        assert!(!warned(url), "{url}");
+    }
+    for url in ["http://gateway.example.com", "http://10.0.0.1:4000", "http://localhost.example.com"] {
+        assert!(warned(url), "{url}");
+    }
 }
