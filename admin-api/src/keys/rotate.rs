@@ -81,9 +81,6 @@ async fn regenerate(
     grace_until(&given, &rules, read_at)?;
     let request = Request { key: idempotency_key(headers)?, old: hash_of(key).ok_or_else(Problem::key_not_found)? };
     for _ in 0..ATTEMPTS {
-        if let Some(answer) = replayed(state, &rules, &request, &given).await? {
-            return Ok(answer);
-        }
         if let Some(answer) = rotate(state, caller, &rules, &request, &given).await? {
             return Ok(answer);
         }
@@ -131,7 +128,7 @@ async fn rotate(
     given: &Given,
 ) -> Result<Option<Map<String, Value>>, Problem> {
     let Some(before) = state.store.key(request.old).await?.filter(|row| row.deleted_at.is_none()) else {
-        // This request's own first try may have moved the row since the look at the replays.
+        // A rotation moves the row away from the old hash: only a row that is gone can be this request's own work.
         return replayed(state, rules, request, given).await?.map(Some).ok_or_else(Problem::key_not_found);
     };
     let now = now();
