@@ -24,6 +24,14 @@ pub async fn raw(addr: SocketAddr, bytes: &[u8]) -> Vec<u8> {
     connection.read_to_end().await
 }
 
+/// The beginning of an ordinary HTTP client, which no proxy setting of the environment leads away from the loopback.
+pub fn http() -> reqwest::ClientBuilder {
+    // Where the workspace is built as one, the client has TLS and asks for the library's provider even if it never uses it.
+    // That another test was first to install it is fine: it is the same.
+    rustls::crypto::ring::default_provider().install_default().ok();
+    reqwest::Client::builder().no_proxy()
+}
+
 /// One TCP connection and what came on it.
 #[derive(Debug)]
 pub struct RawConnection {

@@ -133,12 +133,12 @@ impl GatewaySetup {
     fn gateway(self, process: Process, (data, admin): (SocketAddr, SocketAddr), config: &str) -> Gateway {
         let mut credentials = Credentials::default();
         credentials.configuration(config);
-        let client = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build();
+        let client = crate::client::http().redirect(reqwest::redirect::Policy::none()).build();
         Gateway {
             data,
             admin,
             process,
-            client: client.expect("a client without TLS needs nothing"),
+            client: client.expect("a client without settings of its own"),
             master_key: value_of(config, "master_key"),
             credentials: Mutex::new(credentials),
             providers: Mutex::default(),

@@ -1,15 +1,15 @@
 //! The fake provider is what other tests trust, so each thing that it claims to record or to do is shown here once.
 
 use super::{FIRST_FRAME, Gate, Outcome, PIECES, Provider, Script};
+use crate::client::http;
 use crate::client::websocket::upgrade;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// A client that no proxy setting of the environment leads away from the loopback.
 fn client() -> reqwest::Client {
-    reqwest::Client::builder().no_proxy().build().unwrap()
+    http().build().unwrap()
 }
 
 async fn chat(provider: &Provider, body: &Value) -> reqwest::Response {
@@ -203,7 +203,7 @@ async fn gives_embeddings_in_the_encoding_that_is_asked_for() {
 #[tokio::test]
 async fn speaks_http_2() {
     let provider = Provider::start().unwrap();
-    let client = reqwest::Client::builder().no_proxy().http2_prior_knowledge().build().unwrap();
+    let client = http().http2_prior_knowledge().build().unwrap();
     let response = client.get(provider.url() + "/v1/models").header("X-Case", "1").send().await.unwrap();
     assert_eq!(response.status(), 200);
     let request = provider.next_request().await;
