@@ -67,9 +67,21 @@ pub(crate) fn hash_of(text: &str) -> Option<KeyHash> {
     if text.starts_with("sk-") { Some(KeyHash::of(text)) } else { text.parse().ok() }
 }
 
-/// The key of this hash, if it lives.
+/// The key that a management request names. A string that was rotated away still names its key: whoever finds it leaked
+/// must be able to block that.
+pub(crate) async fn find(store: &dyn AdminStore, token: KeyHash) -> Result<Option<KeyRow>, StoreError> {
+    if let Some(row) = store.key(token).await? {
+        return Ok(Some(row));
+    }
+    match store.successor(token).await? {
+        Some(current) => store.key(current).await,
+        None => Ok(None),
+    }
+}
+
+/// The key that a request to change it names, if it lives.
 async fn live(store: &dyn AdminStore, token: KeyHash) -> Result<KeyRow, Problem> {
-    let row = store.key(token).await?;
+    let row = find(store, token).await?;
     row.filter(|row| row.deleted_at.is_none()).ok_or_else(Problem::key_not_found)
 }
 
@@ -88,7 +100,8 @@ pub(crate) async fn rewrite(
         change(&mut after, now)?;
         after.updated_at = now;
         after.updated_by = Some(caller.user_id());
-        let audit = caller.audit(action, token, Some(&before), after.deleted_at.is_none().then_some(&after), now);
+        let audit =
+            caller.audit(action, before.token, Some(&before), after.deleted_at.is_none().then_some(&after), now);
         match state.store.replace_key(after, audit).await {
             Err(StoreError::Conflict) => {}
             done => return Ok(done?),

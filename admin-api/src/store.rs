@@ -208,6 +208,9 @@ pub trait AdminStore: Send + Sync + 'static {
     /// The key of this hash, deleted or not.
     async fn key(&self, token: KeyHash) -> Result<Option<KeyRow>, StoreError>;
 
+    /// The hash now in force of a key that had this one before a rotation, whatever became of the grace period.
+    async fn successor(&self, old: KeyHash) -> Result<Option<KeyHash>, StoreError>;
+
     /// The live key of this alias.
     async fn key_by_alias(&self, alias: &str) -> Result<Option<KeyRow>, StoreError>;
 

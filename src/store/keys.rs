@@ -32,6 +32,10 @@ impl AdminStore for Inner {
         self.read(statement::key(token), row::key_row, Lane::Admin).await.map(first)
     }
 
+    async fn successor(&self, old: KeyHash) -> Result<Option<KeyHash>, StoreError> {
+        self.read(statement::successor(old), |row| row.hash(0), Lane::Admin).await.map(first)
+    }
+
     async fn key_by_alias(&self, alias: &str) -> Result<Option<KeyRow>, StoreError> {
         self.read(statement::key_by_alias(alias), row::key_row, Lane::Admin).await.map(first)
     }

@@ -64,6 +64,11 @@ pub(super) fn key(token: KeyHash) -> Statement {
     Statement::fixed(sql, vec![token.into()])
 }
 
+/// Where a hash that was rotated away leads. The cascade keeps a chain of rotations pointing at its end.
+pub(super) fn successor(old: KeyHash) -> Statement {
+    Statement::fixed("SELECT active_token FROM grace_keys WHERE token = $1", vec![old.into()])
+}
+
 pub(super) fn key_by_alias(alias: &str) -> Statement {
     let sql = format!("SELECT {KEY_COLUMNS} FROM virtual_keys WHERE key_alias = $1 AND deleted_at IS NULL");
     Statement::fixed(sql, vec![Param::Text(alias.to_owned())])

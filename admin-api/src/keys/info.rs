@@ -12,7 +12,7 @@ use crate::AdminState;
 use crate::authenticate::Caller;
 use crate::body::Fields;
 use crate::document::{KeyInfo, KeyInfos, KeysRequest};
-use crate::keys::{described, hash_of};
+use crate::keys::{described, find, hash_of};
 use crate::problem::{FieldProblem, Problem};
 use crate::query::Parameters;
 use crate::timestamp::now;
@@ -42,7 +42,7 @@ pub(crate) async fn key_info(
         return Err(Problem::Refused(StatusCode::FORBIDDEN, "auth_error", message.into(), Some("key")));
     }
     let token = token.ok_or_else(Problem::key_not_found)?;
-    let row = state.store.key(token).await?.ok_or_else(Problem::key_not_found)?;
+    let row = find(&*state.store, token).await?.ok_or_else(Problem::key_not_found)?;
     let echo = named.unwrap_or_else(|| token.to_string());
     Ok(Json(json!({ "key": echo, "info": described(&row, now()) })))
 }
@@ -69,7 +69,7 @@ pub(crate) async fn key_infos(
     let (mut found, mut infos): (Vec<String>, Vec<Map<String, Value>>) = (Vec::new(), Vec::new());
     for key in keys {
         let Some(token) = hash_of(&key) else { continue };
-        if let Some(row) = state.store.key(token).await? {
+        if let Some(row) = find(&*state.store, token).await? {
             found.push(key);
             infos.push(described(&row, now));
         }

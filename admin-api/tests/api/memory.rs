@@ -99,6 +99,10 @@ impl AdminStore for Memory {
         self.read(|tables| tables.keys.get(&token).cloned())
     }
 
+    async fn successor(&self, old: KeyHash) -> Result<Option<KeyHash>, StoreError> {
+        self.read(|tables| tables.graces.get(&old).map(|(current, _)| *current))
+    }
+
     async fn key_by_alias(&self, alias: &str) -> Result<Option<KeyRow>, StoreError> {
         let live = |row: &&KeyRow| row.deleted_at.is_none() && row.key_alias.as_deref() == Some(alias);
         self.read(|tables| tables.keys.values().find(live).cloned())

@@ -52,6 +52,18 @@ async fn the_old_string_works_on_for_its_grace_period() {
 }
 
 #[tokio::test]
+async fn a_leaked_old_string_still_names_its_key() {
+    let api = Api::new();
+    let old = api.key(json!({})).await;
+    let new = api.post("/key/regenerate", json!({"key": old, "grace_period": "1h"})).await.ok();
+    let new = new["key"].as_str().unwrap();
+    api.post("/key/block", json!({"key": old})).await.ok();
+    assert!(!works(&api, &old).await && !works(&api, new).await);
+    let info = api.call(Method::GET, &format!("/key/info?key={old}"), Some(MASTER), "").await.ok();
+    assert_eq!(info["info"]["blocked"], json!(true));
+}
+
+#[tokio::test]
 async fn a_path_needs_no_body() {
     let api = Api::new();
     let old = api.key(json!({})).await;
