@@ -4,7 +4,8 @@
 //! happened since the last; anything else (a gap, an unreadable message, a new connection) may hide a write, and then no
 //! key is trusted before the store confirmed it. So a lost message costs queries, never a revocation.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use portcullis_filters::authn::virtual_key::KeyHash;
 use portcullis_filters::cache::KeyCache;
@@ -13,11 +14,14 @@ use portcullis_filters::cache::KeyCache;
 pub(super) struct Invalidation {
     cache: Arc<KeyCache>,
     seen: Mutex<i64>,
+    /// Writes of this process whose messages have yet to come back: what they touched is forgotten already, and
+    /// forgetting it again would take from a key that was confirmed since the right to outlive the store.
+    own: Mutex<BTreeSet<i64>>,
 }
 
 impl Invalidation {
     pub(super) fn new(cache: Arc<KeyCache>) -> Self {
-        Self { cache, seen: Mutex::new(0) }
+        Self { cache, seen: Mutex::new(0), own: Mutex::default() }
     }
 
     /// This process committed a write, or cannot know that it did not.
@@ -25,10 +29,18 @@ impl Invalidation {
         self.cache.forget(touched);
     }
 
+    /// This process committed a write, whose message is still to be heard.
+    pub(super) fn committed(&self, epoch: i64, touched: &[KeyHash]) {
+        self.cache.forget(touched);
+        if self.is_behind(epoch) {
+            lock(&self.own).insert(epoch);
+        }
+    }
+
     /// A write is known with all that it touched.
     pub(super) fn wrote(&self, epoch: i64, touched: &[KeyHash]) {
         self.cache.forget(touched);
-        let mut seen = self.lock();
+        let mut seen = lock(&self.seen);
         if epoch == *seen + 1 {
             *seen = epoch;
         } else if epoch > *seen {
@@ -40,7 +52,10 @@ impl Invalidation {
     /// A message from another process (or our own, come back).
     pub(super) fn heard(&self, message: &str) {
         match parse(message) {
-            Some((epoch, Some(touched))) => self.wrote(epoch, &touched),
+            Some((epoch, Some(touched))) => {
+                let is_own = lock(&self.own).remove(&epoch);
+                self.wrote(epoch, if is_own { &[] } else { &touched });
+            }
             Some((epoch, None)) => self.start_over(epoch),
             None => self.cache.distrust_all(),
         }
@@ -48,18 +63,19 @@ impl Invalidation {
 
     /// Whether the store has writes that this process has not heard of.
     pub(super) fn is_behind(&self, epoch: i64) -> bool {
-        *self.lock() < epoch
+        *lock(&self.seen) < epoch
     }
 
     /// From here on: whatever happened up to `epoch` may have been missed.
     pub(super) fn start_over(&self, epoch: i64) {
-        *self.lock() = epoch;
+        *lock(&self.seen) = epoch;
+        lock(&self.own).retain(|own| *own > epoch);
         self.cache.distrust_all();
     }
+}
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, i64> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// PostgreSQL refuses longer ones (8000 bytes and over).
@@ -116,7 +132,16 @@ mod tests {
         invalidation.start_over(5);
         assert!(asks(hash("named")).await && asks(hash("other")).await);
         assert!(!asks(hash("named")).await && !asks(hash("other")).await);
-        messages.iter().for_each(|message| invalidation.heard(message));
+        for message in messages {
+            match message.strip_prefix("own ") {
+                Some(message) => {
+                    invalidation.committed(6, &[hash("named")]);
+                    asks(hash("named")).await;
+                    invalidation.heard(message);
+                }
+                None => invalidation.heard(message),
+            }
+        }
         (asks(hash("named")).await, asks(hash("other")).await)
     }
 
@@ -134,6 +159,8 @@ mod tests {
             (vec![next(6)], (true, false)),
             (vec![next(6), next(7)], (true, false)),
             (vec![next(5)], (true, false)),
+            (vec![format!("own {}", next(6))], (false, false)),
+            (vec![format!("own {}", next(6)), next(7)], (true, false)),
             (vec![next(7)], (true, true)),
             (vec![next(6), next(8)], (true, true)),
             (vec![message(6, &many)], (true, true)),

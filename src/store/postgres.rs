@@ -112,9 +112,12 @@ impl Postgres {
             let done =
                 this.within(this.0.settings.admin_timeout, async move |client| commit(client, change, touches).await);
             let done = done.await;
-            // Also after a failure: it may have come after the commit.
-            this.0.invalidation.forget(&touched);
-            done
+            match &done {
+                Ok((epoch, _)) => this.0.invalidation.committed(*epoch, &touched),
+                // It may have failed after the commit.
+                Err(_) => this.0.invalidation.forget(&touched),
+            }
+            done.map(|(_, row)| row)
         })
         .await
     }
@@ -171,7 +174,7 @@ fn session(bound: Duration) -> String {
     )
 }
 
-async fn commit(client: &mut Object, mut change: Change, touched: &mut Vec<KeyHash>) -> Result<KeyRow, Failure> {
+async fn commit(client: &mut Object, mut change: Change, touched: &mut Vec<KeyHash>) -> Result<(i64, KeyRow), Failure> {
     let transaction = client.transaction().await?;
     let epoch = transaction.query_one(&statement::next_epoch().sql as &str, &[]).await?.try_get(0)?;
     let graced = statement::grace_tokens(change.active);
@@ -187,7 +190,7 @@ async fn commit(client: &mut Object, mut change: Change, touched: &mut Vec<KeyHa
     }
     transaction.execute("SELECT pg_notify($1, $2)", &[&CHANNEL, &message(epoch, touched)]).await?;
     transaction.commit().await?;
-    Ok(change.row)
+    Ok((epoch, change.row))
 }
 
 /// Statements of a fixed text are prepared once for each connection; listings come in too many forms for that.
