@@ -79,6 +79,7 @@ pub async fn read(
     memory: &BodyMemory,
 ) -> Result<RequestBody, Denial> {
     if session.is_upgrade_req() {
+        replay::tunnel(session);
         return Ok(RequestBody::default());
     }
     let bound = if kind == BodyKind::None { 0 } else { http.max_body_bytes };

@@ -1,8 +1,13 @@
-//! A downstream session whose request body has been read already and is played again from memory.
+//! A downstream session in other clothes, for the two places where Pingora's own would go wrong.
 //!
-//! Needed for one case: a body of unknown length beyond Pingora's 64 KiB replay buffer (HTTP/1.1 chunked, or HTTP/2
-//! without content-length). Pingora has no public way to give a session its body back; the custom-session trait is the
-//! one seam it offers. An HTTP/1.1 connection is not reused after it.
+//! * A body of unknown length beyond Pingora's 64 KiB replay buffer (HTTP/1.1 chunked, or HTTP/2 without content-length)
+//!   was read already; Pingora has no public way to give a session its body back. Here it is played from memory, once
+//!   for each upstream. An HTTP/1.1 connection is not reused after it.
+//! * An upgrade request has no body, and Pingora 0.9.1 tells the upstream side so with an end-of-body task. When the
+//!   101 overtakes that task, the task is taken for the end of the tunnel, which is then closed (`proxy_h1.rs`, the
+//!   reset of `request_done`). A session that does not call its body empty sends no such task.
+//!
+//! The custom-session trait is the one seam that Pingora offers for this.
 
 use std::time::Duration;
 
@@ -24,13 +29,21 @@ pub(super) fn play(session: &mut Session, body: Bytes) {
     session.set_keepalive(None);
     let vacant = Box::new(ServerSession::new_custom(Box::new(())));
     let inner = std::mem::replace(&mut session.downstream_session, vacant);
-    let replay = Replay { inner, body, played: false };
-    *session.downstream_session = ServerSession::new_custom(Box::new(replay));
+    *session.downstream_session =
+        ServerSession::new_custom(Box::new(Replay { inner, body: Some(body), played: false }));
+}
+
+/// Keeps the tunnel of an upgrade request open from its first byte.
+pub(super) fn tunnel(session: &mut Session) {
+    let vacant = Box::new(ServerSession::new_custom(Box::new(())));
+    let inner = std::mem::replace(&mut session.downstream_session, vacant);
+    *session.downstream_session = ServerSession::new_custom(Box::new(Replay { inner, body: None, played: true }));
 }
 
 struct Replay {
     inner: Box<ServerSession>,
-    body: Bytes,
+    /// What to play; `None` for a tunnel.
+    body: Option<Bytes>,
     played: bool,
 }
 
@@ -45,7 +58,7 @@ impl CustomSession for Replay {
     }
 
     async fn read_body_bytes(&mut self) -> Result<Option<Bytes>> {
-        Ok(None)
+        if self.body.is_some() { Ok(None) } else { self.inner.read_request_body().await }
     }
 
     async fn drain_request_body(&mut self) -> Result<()> {
@@ -109,7 +122,7 @@ impl CustomSession for Replay {
     }
 
     fn is_body_done(&mut self) -> bool {
-        true
+        self.body.is_some() || self.inner.is_body_done()
     }
 
     async fn finish(&mut self) -> Result<()> {
@@ -117,16 +130,25 @@ impl CustomSession for Replay {
     }
 
     fn is_body_empty(&mut self) -> bool {
-        self.body.is_empty()
+        self.body.as_ref().is_some_and(Bytes::is_empty)
     }
 
-    /// Plays the body once; afterwards waits for the client to hang up, as the inner session does.
+    /// Plays the body once; afterwards waits for the client to hang up, as the inner session does. A tunnel is read on.
     async fn read_body_or_idle(&mut self, no_body_expected: bool) -> Result<Option<Bytes>> {
+        let Some(body) = &self.body else { return self.inner.read_body_or_idle(no_body_expected).await };
         if !self.played && !no_body_expected {
             self.played = true;
-            return Ok(Some(self.body.clone()));
+            return Ok(Some(body.clone()));
         }
         self.inner.read_body_or_idle(true).await
+    }
+
+    fn is_upgrade_req(&self) -> bool {
+        self.inner.is_upgrade_req()
+    }
+
+    fn was_upgraded(&self) -> bool {
+        self.inner.was_upgraded()
     }
 
     fn body_bytes_sent(&self) -> usize {
@@ -165,7 +187,7 @@ impl CustomSession for Replay {
 
     /// What Pingora sends to each upstream that it tries.
     fn get_retry_buffer(&self) -> Option<Bytes> {
-        Some(self.body.clone())
+        self.body.clone()
     }
 
     async fn finish_custom(&mut self) -> Result<()> {

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{CONTENT_LENGTH, EXPECT, HOST, SEC_WEBSOCKET_PROTOCOL, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, EXPECT, HOST, SEC_WEBSOCKET_PROTOCOL, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderName, HeaderValue, StatusCode, Uri};
 use pingora::http::RequestHeader;
 use pingora::prelude::HttpPeer;
@@ -128,7 +128,8 @@ pub(super) fn rewrite_head(
     outgoing.remove_header(&TRANSFER_ENCODING);
     outgoing.remove_header(&EXPECT);
     outgoing.remove_header(&CONTENT_LENGTH);
-    if had_length || body_length > 0 {
+    // An upgrade request says that it has no body, or Pingora would announce a chunked one (see `replay`).
+    if had_length || body_length > 0 || outgoing.headers.contains_key(UPGRADE) {
         outgoing.insert_header(CONTENT_LENGTH, body_length.to_string())?;
     }
     outgoing.insert_header(HOST, authority(&route.upstream)?)?;
