@@ -18,7 +18,8 @@ pub(super) fn read(endpoint: &Endpoint, body: &[u8]) -> Result<Found, Denial> {
         return Err(unreadable("the body must be a JSON object"));
     };
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    let members = Members.deserialize(&mut deserializer).and_then(|members| deserializer.end().map(|()| members));
+    let members = Members { requests: true }.deserialize(&mut deserializer);
+    let members = members.and_then(|members| deserializer.end().map(|()| members));
     let members = members.map_err(|error| unreadable(format!("the body is not valid JSON: {error}")))?;
     if let Some(field) = members.forbidden {
         return Err(Denial::ForbiddenField(field));
@@ -86,7 +87,12 @@ struct Read<'a> {
     forbidden: Option<String>,
 }
 
-struct Members;
+/// Reads the members of one object.
+struct Members {
+    /// Whether to look into `requests`. Not inside of one: each level would be a parser on top of the one before, and a
+    /// body may be as deep as it is long.
+    requests: bool,
+}
 
 impl<'de> DeserializeSeed<'de> for Members {
     type Value = Read<'de>;
@@ -109,7 +115,9 @@ impl<'de> Visitor<'de> for Members {
             match &*name {
                 "model" => once(&mut read.model, map.next_value()?, "model")?,
                 "stream" => once(&mut read.stream, map.next_value()?, "stream")?,
-                "requests" => read.request_models.extend(models_of(map.next_value()?).map_err(A::Error::custom)?),
+                "requests" if self.requests => {
+                    read.request_models.extend(models_of(map.next_value()?).map_err(A::Error::custom)?)
+                }
                 // Some upstreams (those written in Go) match members without regard to case, the last one winning.
                 other if other.eq_ignore_ascii_case("model") => {
                     return Err(A::Error::custom("a member differs from model in case only"));
@@ -139,7 +147,8 @@ fn models_of(requests: &RawValue) -> Result<Vec<&RawValue>, &'static str> {
     let mut models = Vec::new();
     for element in elements.into_iter().filter(|element| element.get().starts_with('{')) {
         let mut deserializer = serde_json::Deserializer::from_str(element.get());
-        let members = Members.deserialize(&mut deserializer).map_err(|_| "an element of requests is ambiguous")?;
+        let members = Members { requests: false }.deserialize(&mut deserializer);
+        let members = members.map_err(|_| "an element of requests is ambiguous")?;
         models.extend(members.model);
     }
     Ok(models)

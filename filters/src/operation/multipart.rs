@@ -17,7 +17,7 @@ pub(super) fn read(content_type: Option<&str>, body: &[u8]) -> Result<Found, Den
     let boundary = boundary(content_type.unwrap_or_default()).ok_or_else(|| unreadable("the body must be a form"))?;
     let mut model = None;
     for Part { head, content } in parts(body, boundary)? {
-        let Some(name) = name_of(head)? else { continue };
+        let name = name_of(head)?;
         if !name.eq_ignore_ascii_case("model") {
             continue;
         }
@@ -36,10 +36,11 @@ fn boundary(content_type: &str) -> Option<&str> {
     if !essence.trim().eq_ignore_ascii_case("multipart/form-data") {
         return None;
     }
-    let value = parameters.split(';').find_map(|parameter| {
+    let mut values = parameters.split(';').filter_map(|parameter| {
         let (name, value) = parameter.split_once('=')?;
         name.trim().eq_ignore_ascii_case("boundary").then(|| value.trim())
-    })?;
+    });
+    let value = values.next().filter(|_| values.next().is_none())?;
     let value = value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value);
     (1..=70).contains(&value.len()).then_some(value)
 }
@@ -51,43 +52,79 @@ struct Part<'a> {
 }
 
 fn parts<'a>(body: &'a [u8], boundary: &str) -> Result<Vec<Part<'a>>, Denial> {
-    let delimiter = format!("\r\n--{boundary}");
-    let opening = &delimiter.as_bytes()[2..];
-    if !body.starts_with(opening) {
+    let malformed = || unreadable("the form is not well formed");
+    let marker = format!("--{boundary}");
+    if !body.starts_with(marker.as_bytes()) {
         return Err(unreadable("the form does not begin with its boundary"));
     }
-    let finder = memmem::Finder::new(delimiter.as_bytes());
+    let finder = memmem::Finder::new(marker.as_bytes());
     let mut parts = Vec::new();
-    let mut at = opening.len();
+    let mut at = marker.len();
     while !body[at..].starts_with(b"--") {
-        let end = finder.find(&body[at..]).map(|length| at + length);
-        let (Some(end), true) = (end, body[at..].starts_with(b"\r\n")) else {
-            return Err(unreadable("the form is not well formed"));
-        };
-        let part = &body[at + 2..end];
+        let end = finder.find(&body[at..]).map(|length| at + length).ok_or_else(malformed)?;
+        // Some parsers take the boundary behind a bare line feed for a delimiter; a sender chooses one that occurs nowhere.
+        let part = body[at..end].strip_prefix(b"\r\n").and_then(|part| part.strip_suffix(b"\r\n"));
+        let part = part.ok_or_else(malformed)?;
         let blank = memmem::find(part, b"\r\n\r\n").ok_or_else(|| unreadable("a part of the form has no head"))?;
-        parts.push(Part { head: &part[..blank], content: at + 2 + blank + 4..end });
+        parts.push(Part { head: &part[..blank], content: at + 2 + blank + 4..end - 2 });
         if parts.len() > MAX_PARTS {
             return Err(unreadable("the form has too many parts"));
         }
-        at = end + delimiter.len();
+        at = end + marker.len();
     }
-    Ok(parts)
+    if matches!(&body[at..], b"--" | b"--\r\n") { Ok(parts) } else { Err(malformed()) }
 }
 
-/// The `name` of a part's `Content-Disposition`, exactly as quoted.
-fn name_of(head: &[u8]) -> Result<Option<&str>, Denial> {
+/// The name of a part. Heads that parsers read in different ways (folded lines, encoded content, odd parameters) are
+/// refused: the name that we miss could be `model`.
+fn name_of(head: &[u8]) -> Result<&str, Denial> {
     let head = std::str::from_utf8(head).map_err(|_| unreadable("a part of the form has an unreadable head"))?;
-    let mut dispositions = head.split("\r\n").filter_map(|line| {
-        let (name, value) = line.split_once(':')?;
-        name.trim().eq_ignore_ascii_case("content-disposition").then_some(value)
-    });
-    let Some(value) = dispositions.next() else { return Ok(None) };
-    let names: Vec<&str> = value.split("name").skip(1).collect();
-    let plain = value.split(';').filter_map(|parameter| parameter.trim().strip_prefix("name=\"")).collect::<Vec<_>>();
-    match plain.as_slice() {
-        [quoted] if dispositions.next().is_none() => Ok(quoted.split('"').next()),
-        [] if names.is_empty() => Ok(None),
-        _ => Err(unreadable("a part of the form has no plain name")),
+    let mut disposition = None;
+    for line in head.split("\r\n") {
+        let field = line.split_once(':').filter(|(name, _)| is_token(name) && !line.contains(['\r', '\n', '\0']));
+        let (name, value) = field.ok_or_else(|| unreadable("a part of the form has a malformed head"))?;
+        let plain = || ["7bit", "8bit", "binary"].iter().any(|plain| value.trim().eq_ignore_ascii_case(plain));
+        if name.eq_ignore_ascii_case("content-transfer-encoding") && !plain() {
+            return Err(unreadable("a part of the form is encoded"));
+        }
+        if name.eq_ignore_ascii_case("content-disposition") && disposition.replace(value).is_some() {
+            return Err(unreadable("a part of the form has two names"));
+        }
     }
+    disposition.and_then(name_parameter).ok_or_else(|| unreadable("a part of the form has no plain name"))
+}
+
+/// `form-data; name="..."` with any other parameters. `None`: no such parameter, or one that could be read otherwise.
+fn name_parameter(disposition: &str) -> Option<&str> {
+    let (kind, mut rest) = disposition.split_once(';')?;
+    if !kind.trim().eq_ignore_ascii_case("form-data") {
+        return None;
+    }
+    let mut found = None;
+    loop {
+        let (key, value) = rest.split_once('=')?;
+        let key = key.trim_start();
+        let (text, after) = match value.strip_prefix('"') {
+            Some(inside) => inside.split_once('"')?,
+            None => value.split_at(value.find(';').unwrap_or(value.len())),
+        };
+        let quoted = value.starts_with('"');
+        // A backslash before a quote escapes it for some and is a plain character for others (browsers' file names).
+        if !is_token(key.trim_end_matches('*')) || text.ends_with('\\') || (!quoted && text.contains(['"', ' ', '\t']))
+        {
+            return None;
+        }
+        let is_name = key.trim_end_matches(|c: char| !c.is_ascii_alphabetic()).eq_ignore_ascii_case("name");
+        if is_name && (key != "name" || !quoted || text.contains('\\') || found.replace(text).is_some()) {
+            return None;
+        }
+        rest = match after.trim_start() {
+            "" => return found,
+            more => more.strip_prefix(';')?,
+        };
+    }
+}
+
+fn is_token(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
 }

@@ -1,1 +1,302 @@
+//! What is read out of a body and where its model names stand, as tables; and that a renamed body differs from the
+//! received one in nothing else, for any body.
 
+use http::{HeaderMap, Method};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::endpoint::classify;
+use crate::head::RequestHead;
+use crate::path::CanonicalPath;
+
+const CHAT: &str = "/v1/chat/completions";
+const AZURE: &str = "/openai/deployments/deployed/chat/completions";
+const GEMINI: &str = "/v1beta/models/flash:batchEmbedContents";
+
+fn endpoint(method: Method, path: &str, query: Option<&str>) -> Endpoint {
+    let path = CanonicalPath::parse(path).unwrap();
+    let headers = HeaderMap::new();
+    classify(&RequestHead { method: &method, path: &path, query, headers: &headers, source: None }).unwrap()
+}
+
+fn read(path: &str, body: &str) -> Result<Operation, Denial> {
+    Operation::read(endpoint(Method::POST, path, None), None, Some("application/json"), body.as_bytes())
+}
+
+fn renamed(path: &str, body: &str, name: &str) -> String {
+    let operation = read(path, body).unwrap();
+    String::from_utf8(operation.rename_model(Bytes::copy_from_slice(body.as_bytes()), name).to_vec()).unwrap()
+}
+
+#[test]
+fn the_model_is_the_one_that_every_parser_reads() {
+    for (body, model, stream) in [
+        (r#"{"model":"gpt-4o"}"#, Some("gpt-4o"), false),
+        (r#" {"messages":[{"model":"x"}],"stream":true , "model" : "gpt-4o" } "#, Some("gpt-4o"), true),
+        (r#"{"model":"gpt\u002d4o","stream":false}"#, Some("gpt-4o"), false),
+        (r#"{"mod\u0065l":"gpt-4o"}"#, Some("gpt-4o"), false),
+        (r#"{"model":"\ud83d\ude00 \"é\""}"#, Some("\u{1f600} \"é\""), false),
+        (r#"{"metadata":{"model":"nested","api_key":"nested"},"tools":[{"model":1}]}"#, None, false),
+        (r#"{"model":null,"stream":"true"}"#, None, false),
+        (r#"{"model":""}"#, Some(""), false),
+        (r#"{"requests":"not an array","model":"m"}"#, Some("m"), false),
+        ("{}", None, false),
+    ] {
+        let operation = read(CHAT, body).unwrap_or_else(|denial| panic!("{body}: {denial}"));
+        assert_eq!((operation.model.as_deref(), operation.stream), (model, stream), "{body}");
+    }
+}
+
+#[test]
+fn a_body_that_can_be_read_in_two_ways_is_refused() {
+    for body in [
+        "",
+        " ",
+        "null",
+        "[]",
+        r#""model""#,
+        r#"[{"model":"m"}]"#,
+        r#"{"model":"a","model":"b"}"#,
+        r#"{"model":"a","mod\u0065l":"b"}"#,
+        r#"{"model":"a","model":null}"#,
+        r#"{"model":"a","Model":"b"}"#,
+        r#"{"MODEL":"a"}"#,
+        r#"{"stream":true,"stream":false,"model":"m"}"#,
+        r#"{"model":["m"]}"#,
+        r#"{"model":{"name":"m"}}"#,
+        r#"{"model":1}"#,
+        r#"{"model":"\ud800"}"#,
+        r#"{"model":"m"} {"model":"n"}"#,
+        r#"{"model":"m"}x"#,
+        r#"{"model":"m""#,
+        r#"{"model":"m",}"#,
+        r#"{'model':'m'}"#,
+        r#"{"model":"m","a":NaN}"#,
+        "\u{feff}{\"model\":\"m\"}",
+        r#"{"model":"m","requests":[{"model":"a","model":"b"}]}"#,
+    ] {
+        assert!(matches!(read(CHAT, body), Err(Denial::UnreadableBody(_))), "{body:?} was read");
+    }
+    let not_utf8 =
+        Operation::read(endpoint(Method::POST, CHAT, None), None, Some("application/json"), b"{\"model\":\"\xff\"}");
+    assert!(matches!(not_utf8, Err(Denial::UnreadableBody(_))));
+}
+
+#[test]
+fn members_that_would_redirect_the_request_are_refused_at_the_top_only() {
+    for field in FORBIDDEN_FIELDS {
+        let body = json!({"model": "m", *field: "x"}).to_string();
+        assert_eq!(read(CHAT, &body), Err(Denial::ForbiddenField((*field).to_owned())), "{body}");
+        assert!(read(CHAT, &json!({"model": "m", "metadata": {*field: "x"}}).to_string()).is_ok(), "{field}");
+    }
+    let escaped = read(CHAT, r#"{"model":"m","api\u005fbase":"http://x"}"#);
+    assert_eq!(escaped, Err(Denial::ForbiddenField("api_base".to_owned())));
+}
+
+#[test]
+fn depth_costs_no_stack() {
+    let deep = |open: &str, close: &str| format!("{}1{}", open.repeat(100_000), close.repeat(100_000));
+    for body in [
+        format!(r#"{{"model":"m","messages":{}}}"#, deep("[", "]")),
+        format!(r#"{{"model":"m","requests":{}}}"#, deep("[", "]")),
+        format!(r#"{{"model":"m","requests":[{}]}}"#, deep(r#"{"requests":["#, "]}")),
+        format!(r#"{{"model":"m","requests":[{}]}}"#, deep(r#"{"a":"#, "}")),
+    ] {
+        let model = read(CHAT, &body).map(|operation| operation.model);
+        assert_eq!(model, Ok(Some("m".to_owned())), "{}", &body[..40]);
+    }
+}
+
+#[test]
+fn the_path_wins_where_the_vendor_names_the_model_in_it() {
+    for body in [r#"{"model":"other"}"#, r#"{"model":null}"#, "{}"] {
+        assert_eq!(read(AZURE, body).unwrap().model.as_deref(), Some("deployed"), "{body}");
+    }
+}
+
+#[test]
+fn gemini_bodies_agree_with_their_path_or_are_refused() {
+    for (body, agrees) in [
+        (r#"{"contents":[]}"#, true),
+        (r#"{"model":"models/flash"}"#, true),
+        (r#"{"model":"flash"}"#, true),
+        (r#"{"requests":[{"model":"models/flash"},{"model":"models\/flash"},{"content":1}]}"#, true),
+        (r#"{"model":"pro"}"#, false),
+        (r#"{"model":"models/models/flash"}"#, false),
+        (r#"{"requests":[{"model":"models/flash"},{"model":"models/pro"}]}"#, false),
+        (r#"{"requests":[{"model":"models/flash"}],"requests":[{"model":"models/pro"}]}"#, false),
+        (r#"{"requests":[{"model":null}]}"#, false),
+    ] {
+        let read = read(GEMINI, body);
+        assert_eq!(read.is_ok(), agrees, "{body}: {read:?}");
+        assert!(read.is_ok_and(|operation| operation.model.as_deref() == Some("flash")) || !agrees, "{body}");
+    }
+}
+
+#[test]
+fn only_the_name_changes() {
+    for (path, body, name, expected) in [
+        (CHAT, r#"{"a":1.0,"model":"x","b":[ ]}"#, "y-longer", r#"{"a":1.0,"model":"y-longer","b":[ ]}"#),
+        (CHAT, r#"{"model":"gpt\u002d4"}"#, "gpt-4", r#"{"model":"gpt-4"}"#),
+        (CHAT, r#"{"model":"x"}"#, "a\"\\\u{7}é", r#"{"model":"a\"\\\u0007é"}"#),
+        (AZURE, r#"{"model":null}"#, "y", r#"{"model":"y"}"#),
+        (AZURE, " { } ", "y", r#" {"model":"y" } "#),
+        (AZURE, r#"{"messages":[]}"#, "y", r#"{"model":"y","messages":[]}"#),
+        (GEMINI, r#"{"contents":[]}"#, "y", r#"{"contents":[]}"#),
+        (GEMINI, r#"{"model":"flash"}"#, "y", r#"{"model":"y"}"#),
+        (
+            GEMINI,
+            r#"{"requests":[{"model":"models/flash"},{"model":"models/flash"}]}"#,
+            "y",
+            r#"{"requests":[{"model":"models/y"},{"model":"models/y"}]}"#,
+        ),
+    ] {
+        assert_eq!(renamed(path, body, name), expected, "{path} {body}");
+    }
+}
+
+#[test]
+fn a_body_that_keeps_its_name_is_not_copied() {
+    let body = Bytes::from_static(br#"{"model": "same" }"#);
+    let operation = read(CHAT, r#"{"model": "same" }"#).unwrap();
+    assert_eq!(operation.rename_model(body.clone(), "same").as_ptr(), body.as_ptr());
+}
+
+#[test]
+fn a_websocket_names_its_model_in_the_query_once() {
+    for (query, model) in [
+        (Some("model=gpt-4o-realtime"), Ok(Some("gpt-4o-realtime"))),
+        (Some("a=b&deployment=d%2De"), Ok(Some("d-e"))),
+        (Some("intent=transcription"), Ok(None)),
+        (None, Ok(None)),
+        (Some("model=a&model=b"), Err(())),
+        (Some("model=a&deployment=b"), Err(())),
+        (Some("model=a&mod%65l=b"), Err(())),
+        (Some("model=a&MODEL=b"), Err(())),
+    ] {
+        let read = Operation::read(endpoint(Method::GET, "/v1/realtime", query), query, None, b"");
+        let read = read.map(|operation| operation.model).map_err(|_| ());
+        assert_eq!(read, model.map(|model| model.map(str::to_owned)), "{query:?}");
+    }
+}
+
+const FORM: &str = "multipart/form-data; boundary=b0";
+
+fn form(body: &str) -> Result<Operation, Denial> {
+    let endpoint = endpoint(Method::POST, "/v1/audio/transcriptions", None);
+    Operation::read(endpoint, None, Some(FORM), body.as_bytes())
+}
+
+fn part(head: &str, content: &str) -> String {
+    format!("--b0\r\n{head}\r\n\r\n{content}\r\n")
+}
+
+const FILE: &str =
+    "Content-Disposition: form-data; name=\"file\"; filename=\"a; name=b.mp3\"\r\nContent-Type: audio/mpeg";
+const MODEL: &str = "Content-Disposition: form-data; name=\"model\"";
+
+#[test]
+fn a_form_gives_its_model_and_keeps_every_other_byte() {
+    let upper = MODEL.to_uppercase().replace("NAME", "name").replace("MODEL", "model");
+    let extended = "Content-Disposition: form-data; name=\"file\"; filename*=UTF-8''%c3%bc.mp3";
+    for head in [MODEL, upper.as_str(), &format!("{MODEL}\r\nContent-Type: text/plain"), &format!("{MODEL} ; a=b")] {
+        for file in [FILE, extended] {
+            let body = format!("{}{}--b0--\r\n", part(file, "\0\r\n\r\nID3--b"), part(head, "whisper-1"));
+            let operation = form(&body).unwrap_or_else(|denial| panic!("{body:?}: {denial}"));
+            assert_eq!(operation.model.as_deref(), Some("whisper-1"));
+            let renamed = operation.rename_model(Bytes::from(body.clone()), "large");
+            assert_eq!(renamed, body.replace("whisper-1", "large"));
+        }
+    }
+}
+
+#[test]
+fn a_form_that_can_be_read_in_two_ways_is_refused() {
+    let closed = |parts: &str| format!("{parts}--b0--\r\n");
+    let with = |head: &str| closed(&(part(MODEL, "allowed") + &part(head, "secret")));
+    for body in [
+        String::new(),
+        closed(""),
+        closed(&part(FILE, "no model")),
+        with(MODEL),
+        with("Content-Disposition: form-data; name=\"Model\""),
+        with("Content-Disposition: form-data; NAME=\"model\""),
+        with("Content-Disposition: form-data; name=model"),
+        with("Content-Disposition: form-data; name = \"model\""),
+        with("Content-Disposition: form-data; name=\"mod\\el\""),
+        with("Content-Disposition: form-data; name=\"x\"; name=\"model\""),
+        with("Content-Disposition: form-data; name=\"x\"; name*=utf-8''model"),
+        with("Content-Disposition: form-data; name=\"x\"; name*0=\"model\""),
+        with("Content-Disposition: form-data; filename=\"; name=\"; name=model"),
+        with("Content-Disposition: form-data; filename=\"\\\"; name=\"x\"; name=\"model\""),
+        with("Content-Disposition: form-data; a=b name=\"model\"; name=\"x\""),
+        with("Content-Disposition: form-data;\r\n name=\"model\""),
+        with("Content-Disposition: form-data; name=\"x\"\r\nContent-Disposition: form-data; name=\"model\""),
+        with("Content-Disposition: form-data; name=\"x\"\nContent-Disposition: form-data; name=\"model\""),
+        with("Content-Disposition : form-data; name=\"model\""),
+        with("Content-Disposition: attachment; name=\"model\""),
+        with("Content-Type: text/plain"),
+        closed(&part(&format!("{MODEL}\r\nContent-Transfer-Encoding: base64"), "c2VjcmV0")),
+        closed(&(part(MODEL, "allowed") + &part(FILE, &format!("a\n--b0\r\n{MODEL}\r\n\r\nsecret")))),
+        closed(&(part(MODEL, "allowed") + "--b0--\r\n" + &part(MODEL, "secret"))),
+        closed(&part(MODEL, "allowed").replace("--b0\r\n", "--b0 \r\n")),
+        closed(&format!("preamble\r\n{}", part(MODEL, "allowed"))),
+        part(MODEL, "allowed"),
+        "--b0\r\n--b0--".to_owned(),
+        closed(&(part(FILE, "x").repeat(300) + &part(MODEL, "allowed"))),
+    ] {
+        assert!(matches!(form(&body), Err(Denial::UnreadableBody(_))), "{body:?} was read");
+    }
+    for content_type in ["multipart/form-data", "application/json", "multipart/form-data; boundary=b0; boundary=b1"] {
+        let body = closed(&part(MODEL, "allowed"));
+        let endpoint = endpoint(Method::POST, "/v1/images/edits", None);
+        assert!(Operation::read(endpoint, None, Some(content_type), body.as_bytes()).is_err(), "{content_type}");
+    }
+}
+
+/// Any JSON value, a few levels deep.
+fn value() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        ".{0,12}".prop_map(Value::from)
+    ];
+    leaf.prop_recursive(3, 16, 4, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            prop::collection::btree_map("[a-z]{1,5}", inner, 0..4).prop_map(|map| json!(map)),
+        ]
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn renaming_changes_one_member_of_any_object(
+        before in prop::collection::btree_map("x[a-z]{0,4}", value(), 0..4),
+        after in prop::collection::btree_map("y[a-z]{0,4}", value(), 0..4),
+        model in prop::option::of(".{0,12}"), name in ".{1,12}", pretty in any::<bool>(),
+    ) {
+        let mut body = serde_json::Map::from_iter(before);
+        body.extend(model.clone().map(|model| ("model".to_owned(), Value::from(model))));
+        body.extend(after);
+        let text = if pretty { serde_json::to_string_pretty(&body) } else { serde_json::to_string(&body) }.unwrap();
+        let operation = read(CHAT, &text).unwrap();
+        prop_assert_eq!(&operation.model, &model);
+        let renamed: Value = serde_json::from_str(&renamed(CHAT, &text, &name)).unwrap();
+        body.insert("model".to_owned(), name.into());
+        prop_assert_eq!(renamed, Value::from(body));
+    }
+
+    #[test]
+    fn no_bytes_break_the_reading(body in prop::collection::vec(any::<u8>(), 0..200), path in prop::sample::select(vec![CHAT, AZURE, GEMINI])) {
+        for content_type in ["application/json", FORM] {
+            let endpoint = endpoint(Method::POST, path, None);
+            let _ = Operation::read(Endpoint { body: BodyKind::Multipart, ..endpoint.clone() }, None, Some(content_type), &body);
+            let _ = Operation::read(endpoint, None, Some(content_type), &body);
+        }
+    }
+}
