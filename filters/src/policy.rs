@@ -109,9 +109,10 @@ impl Policy {
     pub fn new(models: &[String], routes: &[String], aliases: BTreeMap<String, String>) -> Self {
         let all = models.is_empty() || models.iter().any(|name| name == "*" || name == "all-proxy-models");
         let granted = models.iter().filter(|name| !matches!(name.as_str(), "no-default-models" | "all-team-models"));
+        let rules = routes.iter().filter(|rule| !rule.is_empty());
         Self {
             models: (!all).then(|| granted.cloned().collect()),
-            routes: (!routes.is_empty()).then(|| routes.iter().map(|rule| RouteRule::new(rule)).collect()),
+            routes: (!routes.is_empty()).then(|| rules.map(|rule| RouteRule::new(rule)).collect()),
             aliases,
         }
     }
@@ -153,7 +154,7 @@ pub(crate) fn matches_pattern(pattern: &str, name: &str) -> bool {
 /// One entry of a key's `allowed_routes`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum RouteRule {
-    /// `openai_routes`, `llm_api_routes`: every call to a model.
+    /// `openai_routes`, `llm_api_routes`, `/v1/*`: every call to a model.
     LlmGroup,
     /// `anthropic_routes`
     AnthropicGroup,
@@ -168,7 +169,7 @@ enum RouteRule {
 impl RouteRule {
     fn new(text: &str) -> Self {
         match text {
-            "openai_routes" | "llm_api_routes" => Self::LlmGroup,
+            "openai_routes" | "llm_api_routes" | "/v1/*" => Self::LlmGroup,
             "anthropic_routes" => Self::AnthropicGroup,
             "info_routes" => Self::InfoGroup,
             "management_routes" | "key_management_routes" => Self::ManagementGroup,

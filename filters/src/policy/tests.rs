@@ -1,1 +1,189 @@
+//! What a key may call, as tables of its lists against calls.
 
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use http::{HeaderMap, Method};
+use proptest::prelude::*;
+
+use super::*;
+use crate::authn::virtual_key::{KeyHash, KeyRecord};
+use crate::endpoint::classify;
+use crate::head::RequestHead;
+use crate::path::CanonicalPath;
+
+const NO_MODEL: &str = "";
+
+fn principal(policy: Policy) -> Principal {
+    Principal::Key(Arc::new(KeyRecord {
+        id: KeyHash::of("sk-test"),
+        alias: None,
+        user_id: None,
+        team_id: None,
+        organization_id: None,
+        policy,
+        expires: Some(SystemTime::UNIX_EPOCH),
+        blocked: false,
+    }))
+}
+
+fn operation(method: &Method, path: &str, model: &str) -> Operation {
+    let path = CanonicalPath::parse(path).unwrap();
+    let headers = HeaderMap::new();
+    let head = RequestHead { method, path: &path, query: None, headers: &headers, source: None };
+    let body = if model == NO_MODEL { "{}".to_owned() } else { serde_json::json!({"model": model}).to_string() };
+    Operation::read(classify(&head).unwrap(), None, None, body.as_bytes()).unwrap()
+}
+
+fn chat(model: &str) -> Operation {
+    operation(&Method::POST, "/v1/chat/completions", model)
+}
+
+fn strings(list: &[&str]) -> Vec<String> {
+    list.iter().map(|text| (*text).to_owned()).collect()
+}
+
+fn policy(models: &[&str], routes: &[&str], aliases: &[(&str, &str)]) -> Policy {
+    let aliases = aliases.iter().map(|(name, model)| ((*name).to_owned(), (*model).to_owned())).collect();
+    Policy::new(&strings(models), &strings(routes), aliases)
+}
+
+fn groups() -> AccessGroups {
+    let pairs = [("gpt-4o", "frontier"), ("claude-x", "frontier"), ("gpt-4o", "openai-team"), ("openai/*", "wild")];
+    AccessGroups::new(pairs.map(|(model, group)| (model.to_owned(), group.to_owned())))
+}
+
+#[test]
+fn models_are_open_by_name_by_pattern_and_by_group() {
+    for (granted, model, open) in [
+        (&[][..], "anything", true),
+        (&["*"], "anything", true),
+        (&["all-proxy-models"], "anything", true),
+        (&["gpt-4o"], "gpt-4o", true),
+        (&["gpt-4o"], "gpt-4o-mini", false),
+        (&["gpt-4o"], "GPT-4o", false),
+        (&["gpt-4o"], " gpt-4o", false),
+        (&["gpt-*"], "gpt-4o", true),
+        (&["gpt-*"], "o3", false),
+        (&["openai/*"], "openai/gpt-4o", true),
+        (&["openai/*"], "openai", false),
+        (&["*-mini"], "gpt-4o-mini", false),
+        (&["gpt-4o", "*-mini"], "*-mini", true),
+        (&["frontier"], "gpt-4o", true),
+        (&["frontier"], "claude-x", true),
+        (&["frontier"], "gpt-4o-mini", false),
+        (&["other-team"], "gpt-4o", false),
+        (&["no-default-models"], "gpt-4o", false),
+        (&["all-team-models"], "gpt-4o", false),
+        (&["no-default-models", "gpt-4o"], "gpt-4o", true),
+    ] {
+        let decision = authorize(principal(policy(granted, &[], &[])), chat(model), &groups());
+        let expected = if open { Ok(Some(model)) } else { Err(Denial::ModelForbidden(model.to_owned())) };
+        assert_eq!(decision.as_ref().map(Permit::model), expected.as_ref().copied(), "{granted:?} {model}");
+    }
+}
+
+#[test]
+fn what_an_alias_stands_for_must_be_open() {
+    let aliases = [("fast", "gpt-4o-mini"), ("best", "gpt-4o"), ("chain", "fast")];
+    for (granted, asked, outcome) in [
+        (&["gpt-4o-mini"][..], "fast", Ok("gpt-4o-mini")),
+        (&["fast"], "fast", Err("gpt-4o-mini")),
+        (&["gpt-4o-mini"], "best", Err("gpt-4o")),
+        (&[], "best", Ok("gpt-4o")),
+        (&["fast"], "chain", Ok("fast")),
+    ] {
+        let decision = authorize(principal(policy(granted, &[], &aliases)), chat(asked), &groups());
+        let expected = outcome.map(Some).map_err(|model| Denial::ModelForbidden(model.to_owned()));
+        assert_eq!(decision.as_ref().map(Permit::model), expected.as_ref().copied(), "{granted:?} {asked}");
+    }
+}
+
+#[test]
+fn a_restricted_key_makes_no_call_without_a_model() {
+    let calls = [chat(NO_MODEL), operation(&Method::GET, "/openai/v1/files", NO_MODEL)];
+    for operation in calls {
+        let restricted = authorize(principal(policy(&["gpt-4o"], &[], &[])), operation.clone(), &groups());
+        assert_eq!(restricted.err(), Some(Denial::ModelForbidden(String::new())));
+        assert!(authorize(principal(policy(&[], &[], &[])), operation.clone(), &groups()).is_ok());
+        assert!(authorize(Principal::Master, operation, &groups()).is_ok());
+    }
+    for path in ["/v1/models", "/v1beta/models", "/v1/models/gpt-4o"] {
+        let list = operation(&Method::GET, path, NO_MODEL);
+        assert!(authorize(principal(policy(&["no-default-models"], &[], &[])), list, &groups()).is_ok(), "{path}");
+    }
+}
+
+#[test]
+fn routes_are_open_by_path_with_or_without_a_version_and_by_group() {
+    let (chat, messages) = ("/v1/chat/completions", "/v1/messages");
+    for (rules, path, open) in [
+        (&[][..], chat, true),
+        (&["/chat/completions"], chat, true),
+        (&["/v1/chat/completions"], chat, true),
+        (&["/v1/chat/completions"], "/chat/completions", true),
+        (&["/chat/completions"], "/openai/deployments/d/chat/completions", true),
+        (&["/v1/*"], chat, true),
+        (&["/v1/chat/*"], chat, true),
+        (&["/chat"], chat, true),
+        (&["/cha"], chat, false),
+        (&["/chat/completion"], chat, false),
+        (&["/completions"], chat, false),
+        (&["/embeddings"], chat, false),
+        (&["/key/info"], chat, false),
+        (&["llm_api_routes"], chat, true),
+        (&["openai_routes"], messages, true),
+        (&["anthropic_routes"], messages, true),
+        (&["anthropic_routes"], chat, false),
+        (&["info_routes"], chat, false),
+        (&["management_routes"], chat, false),
+        (&["/messages"], "/v1/messages/count_tokens", true),
+        (&["/messages/count_tokens"], messages, false),
+        (&["/anthropic/*"], messages, false),
+        (&["/embeddings", "/chat/completions"], chat, true),
+        (&[""], chat, false),
+    ] {
+        let operation = operation(&Method::POST, path, "m");
+        let decision = authorize(principal(policy(&[], rules, &[])), operation, &groups());
+        let expected = if open { None } else { Some(Denial::RouteForbidden) };
+        assert_eq!(decision.err(), expected, "{rules:?} {path}");
+    }
+    let list = operation(&Method::GET, "/v1/models", NO_MODEL);
+    for (rule, open) in [("info_routes", true), ("/v1/models", true), ("llm_api_routes", true), ("/embeddings", false)]
+    {
+        let decision = authorize(principal(policy(&[], &[rule], &[])), list.clone(), &groups());
+        assert_eq!(decision.is_ok(), open, "{rule}");
+    }
+}
+
+#[test]
+fn management_routes_follow_the_same_list() {
+    for (rules, path, open) in [
+        (&[][..], "/key/generate", true),
+        (&["llm_api_routes"], "/key/info", false),
+        (&["info_routes"], "/key/info", true),
+        (&["info_routes"], "/key/generate", false),
+        (&["management_routes"], "/key/generate", true),
+        (&["/key/*"], "/key/generate", true),
+        (&["/key/info"], "/key/generate", false),
+    ] {
+        assert_eq!(policy(&[], rules, &[]).allows_management_route(path), open, "{rules:?} {path}");
+    }
+}
+
+#[test]
+fn the_operator_may_do_everything() {
+    assert!(authorize(Principal::Master, chat("any"), &groups()).is_ok());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// A grant never opens a name that it neither is, nor begins, nor groups.
+    #[test]
+    fn a_grant_opens_nothing_else(grant in "[a-c*]{1,4}", model in "[a-c]{1,4}") {
+        let open = policy(&[&grant], &[], &[]).allows_model(&model, &AccessGroups::default());
+        let expected = grant.strip_suffix('*').map_or(grant == model, |prefix| model.starts_with(prefix));
+        prop_assert_eq!(open, expected);
+    }
+}
