@@ -57,14 +57,14 @@ impl Upstream {
         })
     }
 
-    /// The base's path. People write `https://api.anthropic.com` and `https://api.anthropic.com/v1` alike.
+    /// The base's path. People write `https://api.anthropic.com` and `https://api.anthropic.com/v1` alike; where the call
+    /// brings its own version, that one counts.
     fn base_path(&self, path: &str) -> &str {
         let base = self.settings().base.path().trim_end_matches('/');
-        let version = base.rsplit('/').next().filter(|last| matches!(*last, "v1" | "v1beta" | "v1alpha"));
-        match version {
-            Some(version) if path.trim_start_matches('/').starts_with(&format!("{version}/")) => {
-                base[..base.len() - version.len()].trim_end_matches('/')
-            }
+        let is_version = |segment: &&str| matches!(*segment, "v1" | "v1beta" | "v1alpha");
+        let version = base.rsplit('/').next().filter(is_version);
+        match (version, path.split('/').nth(1).filter(is_version)) {
+            (Some(version), Some(_)) => base[..base.len() - version.len()].trim_end_matches('/'),
             _ => base,
         }
     }

@@ -43,7 +43,7 @@ pub struct DeploymentSettings {
     pub api_version: Option<String>,
     /// `OpenAI-Organization` to send.
     pub organization: Option<String>,
-    /// Share of the requests among the deployments of one name; at least 1.
+    /// Share of the requests among the deployments of one name; one of 0 only stands in for others.
     pub weight: u32,
     /// Longest wait for the next byte of an answer.
     pub timeout: Option<Duration>,
@@ -112,7 +112,7 @@ impl Upstream {
     }
 
     pub(super) fn weight(&self) -> u32 {
-        self.settings.weight.max(1)
+        self.settings.weight
     }
 
     /// The provider's name for what the caller asked for. `matched` is what the star of the caller's pattern stood for.
