@@ -272,3 +272,6 @@ pub fn strip_protocols(offered: &HeaderValue) -> Option<HeaderValue> {
     let kept: Vec<&str> = offered.split(',').map(str::trim).filter(|name| !name.starts_with(PROTOCOL_KEY)).collect();
     if kept.is_empty() { None } else { HeaderValue::from_str(&kept.join(", ")).ok() }
 }
+
+#[cfg(test)]
+mod tests;
