@@ -13,7 +13,7 @@ pub(crate) mod material;
 pub(crate) mod rotate;
 pub mod rules;
 pub(crate) mod update;
-mod values;
+pub(crate) mod values;
 
 use std::collections::BTreeMap;
 use std::time::SystemTime;

@@ -8,6 +8,7 @@ use axum::extract::{FromRequestParts, Query};
 use axum::response::{IntoResponse, Response};
 use http::request::Parts;
 
+use crate::keys::values::{UNKEEPABLE, is_keepable};
 use crate::problem::{FieldProblem, Problem};
 
 /// The parameters as sent. Each is taken at most once; [`Parameters::finish`] refuses what was not taken.
@@ -29,7 +30,12 @@ impl<S: Send + Sync> FromRequestParts<S> for Parameters {
 impl Parameters {
     /// A text; an empty one counts as absent, as the forms of LiteLLM's UI send it.
     pub(crate) fn text(&mut self, name: &str) -> Option<String> {
-        self.left.remove(name).filter(|text| !text.is_empty())
+        let text = self.left.remove(name).filter(|text| !text.is_empty())?;
+        if !is_keepable(&text) {
+            self.problem("string_pattern_mismatch", name, UNKEEPABLE);
+            return None;
+        }
+        Some(text)
     }
 
     pub(crate) fn flag(&mut self, name: &str) -> bool {

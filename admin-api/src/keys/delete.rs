@@ -14,6 +14,7 @@ use crate::AdminState;
 use crate::authenticate::Caller;
 use crate::body::Fields;
 use crate::document::DeleteKeysRequest;
+use crate::keys::values::is_keepable;
 use crate::keys::{hash_of, rewrite};
 use crate::problem::{FieldProblem, Problem};
 
@@ -32,7 +33,11 @@ pub(crate) async fn delete_keys(
     let (by_alias, names) = named(body)?;
     let (mut deleted, mut unknown, mut seen) = (Vec::new(), Vec::new(), BTreeSet::new());
     for name in names.into_iter().filter(|name| seen.insert(name.clone())) {
-        let token = if by_alias { state.store.key_by_alias(&name).await?.map(|row| row.token) } else { hash_of(&name) };
+        let token = match by_alias {
+            true if is_keepable(&name) => state.store.key_by_alias(&name).await?.map(|row| row.token),
+            true => None,
+            false => hash_of(&name),
+        };
         match token {
             Some(token) if delete(&state, &caller, token).await? => deleted.push(name),
             _ => unknown.push(name),

@@ -87,7 +87,11 @@ async fn named(
     if let Some(key) = given.text("key") {
         return Ok((key.to_owned(), hash_of(key).ok_or_else(Problem::key_not_found)?));
     }
-    let alias = given.fields.get("key_alias").and_then(Value::as_str).filter(|alias| !alias.is_empty());
+    let alias = given
+        .fields
+        .get("key_alias")
+        .and_then(Value::as_str)
+        .filter(|alias| !alias.is_empty() && values::is_keepable(alias));
     let alias = alias.ok_or_else(|| Problem::invalid("key", "Name the key by key or by key_alias"))?;
     let row = state.store.key_by_alias(alias).await?.ok_or_else(Problem::key_not_found)?;
     Ok((row.token.to_string(), row.token))

@@ -12,6 +12,18 @@ use crate::store::KeyRow;
 /// Longest alias, in bytes.
 const MAX_ALIAS: usize = 255;
 
+/// Longest text that is searched by, in bytes: what an index of either database takes.
+const MAX_TEXT: usize = 1024;
+
+/// What is said of a text that is not [`is_keepable`].
+pub(crate) const UNKEEPABLE: &str = "String should have at most 1024 bytes and no control characters";
+
+/// Whether both databases can keep and index this text. PostgreSQL refuses NUL and long index entries, and a refusal there
+/// would look like an outage.
+pub(crate) fn is_keepable(text: &str) -> bool {
+    text.len() <= MAX_TEXT && !text.chars().any(char::is_control)
+}
+
 /// Refuses values that have the right type but no sense: negative limits, durations that cannot be read or end past
 /// the calendar, aliases that would break a log line or a path.
 pub(crate) fn judge(given: &Map<String, Value>, now: SystemTime) -> Result<(), Problem> {
@@ -35,6 +47,11 @@ pub(crate) fn judge(given: &Map<String, Value>, now: SystemTime) -> Result<(), P
         if alias.len() > MAX_ALIAS || alias.chars().any(char::is_control) || unsafe_path {
             let message = format!("key_alias: at most {MAX_ALIAS} bytes, no control characters, no '..' segments");
             return Err(Problem::invalid("key_alias", message));
+        }
+    }
+    for name in ["user_id", "team_id", "organization_id"] {
+        if given.get(name).and_then(Value::as_str).is_some_and(|text| !is_keepable(text)) {
+            return Err(Problem::invalid(name, format!("{name}: {UNKEEPABLE}")));
         }
     }
     let preset = given.get("key_type").and_then(Value::as_str).is_some_and(|kind| kind != "default");
@@ -138,6 +155,8 @@ mod tests {
         let cases = [
             (json!({"max_budget": -0.01}), "max_budget"),
             (json!({"tpm_limit": -1}), "tpm_limit"),
+            (json!({"user_id": "a\u{0}b"}), "user_id"),
+            (json!({"team_id": "t".repeat(1025)}), "team_id"),
             (json!({"model_rpm_limit": {"m": -1}}), "model_rpm_limit"),
             (json!({"duration": "30sec"}), "duration"),
             (json!({"duration": ""}), "duration"),
