@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, StatusCode};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::denial::Denial;
 use crate::endpoint::Dialect;
@@ -49,7 +49,11 @@ pub fn answer(denial: &Denial, dialect: Dialect) -> Answer {
     }
     let close =
         matches!(denial, Denial::MalformedRequest(_) | Denial::ConflictingCredentials | Denial::BodyTooLarge(_));
-    Answer { status, headers, body: body(dialect, status, kind, param, &message), close }
+    let mut envelope = envelope(dialect, status, kind, param, &message);
+    if says_detail(denial) && dialect == Dialect::OpenAi {
+        envelope["detail"] = message.into();
+    }
+    Answer { status, headers, body: envelope.to_string().into(), close }
 }
 
 struct Wording {
@@ -74,7 +78,7 @@ fn wording(denial: &Denial) -> Wording {
         Denial::MethodNotAllowed => (S::METHOD_NOT_ALLOWED, "invalid_request_error", None, "Method Not Allowed".into()),
         Denial::RouteForbidden => (S::FORBIDDEN, "auth_error", None, "Virtual key is not allowed to call this route.".into()),
         Denial::ModelForbidden(_) => (S::FORBIDDEN, "key_model_access_denied", Some("model"), "key not allowed to access model. The model does not exist or this key may not use it.".into()),
-        Denial::UnknownModel(_) => (S::BAD_REQUEST, "invalid_request_error", Some("model"), "Invalid model name passed in. Call `/v1/models` to view available models for your key.".into()),
+        Denial::UnknownModel(_) => (S::BAD_REQUEST, "invalid_request_error", None, "Invalid model name passed in. Call `/v1/models` to view available models for your key.".into()),
         Denial::UnsupportedDialect(_) => (S::BAD_REQUEST, "invalid_request_error", Some("model"), "The provider of this model does not serve this API. Call it through the API of its provider, or through /v1/chat/completions.".into()),
         Denial::UnreadableBody(why) => (S::BAD_REQUEST, "invalid_request_error", Some("request_body"), format!("Unreadable request: {why}.").into()),
         Denial::ForbiddenField(field) => (S::BAD_REQUEST, "invalid_request_error", Some("request_body"), format!("Rejected Request: {field} is not allowed in request body.").into()),
@@ -101,8 +105,13 @@ fn retry_after(denial: &Denial) -> Option<u64> {
     }
 }
 
-fn body(dialect: Dialect, status: StatusCode, kind: &str, param: Option<&str>, message: &str) -> Bytes {
-    let body = match dialect {
+/// Whether LiteLLM answers in FastAPI's short form, `{"detail": ..}`. Its clients find that word here beside the envelope.
+fn says_detail(denial: &Denial) -> bool {
+    matches!(denial, Denial::UnknownRoute | Denial::MethodNotAllowed | Denial::RouteForbidden)
+}
+
+fn envelope(dialect: Dialect, status: StatusCode, kind: &str, param: Option<&str>, message: &str) -> Value {
+    match dialect {
         Dialect::OpenAi => {
             json!({"error": {"message": message, "type": kind, "param": param, "code": status.as_str()}})
         }
@@ -112,8 +121,7 @@ fn body(dialect: Dialect, status: StatusCode, kind: &str, param: Option<&str>, m
         Dialect::Gemini => {
             json!({"error": {"code": status.as_u16(), "message": message, "status": gemini_status(status)}})
         }
-    };
-    body.to_string().into()
+    }
 }
 
 /// Anthropic's error types by status (its API reference, "Errors").
