@@ -112,6 +112,7 @@ const FORBIDDEN_FIELDS: &[&str] = &[
     "azure_ad_token",
     "base_url",
     "client_secret",
+    "fallbacks",
     "litellm_credential_name",
     "model_list",
     "user_config",
