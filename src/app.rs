@@ -73,11 +73,13 @@ pub fn serve(source: Source, loaded: Loaded) -> Result<()> {
 
     let body_memory = BodyMemory::new(usize::try_from(settings.http.max_buffered_bytes)?);
     let deployments = Arc::clone(&live);
+    let served = Arc::clone(&live);
     let state = AdminState {
         store: store.admin(),
         gate: Arc::clone(&gate),
         rules: Arc::clone(&rules),
         deployments: Arc::new(move || deployments.load().deployments()),
+        models: Arc::new(move || Arc::clone(&served.load().served)),
     };
     let router = portcullis_admin_api::router(state);
     let active = Arc::new(AtomicUsize::new(0));

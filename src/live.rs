@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwapOption;
 use portcullis_admin_api::health::Deployment;
 use portcullis_admin_api::keys::rules as admin;
+use portcullis_admin_api::models::ServedModel;
 use portcullis_filters::authn::failures::FailureThrottle;
 use portcullis_filters::authn::master::MasterKeys;
 use portcullis_filters::authn::virtual_key::{KeyHash, KeyStore, VirtualKeyAuthenticator};
@@ -47,6 +48,7 @@ impl Makings {
             gate: Arc::new(self.gate(settings)),
             groups: AccessGroups::new(groups),
             routes: routes(settings),
+            served: settings.models.iter().map(served).collect(),
             http: settings.http.clone(),
             management_on_data: settings.listen.admin_on_data,
         }
@@ -91,6 +93,17 @@ impl Live {
                 healthy,
             })
             .collect()
+    }
+}
+
+fn served(model: &ModelSettings) -> ServedModel {
+    ServedModel {
+        name: model.name.clone(),
+        provider: model.provider.name.to_owned(),
+        model: model.model.clone(),
+        api_base: model.api_base.as_ref().map(Url::to_string),
+        api_version: model.api_version.clone(),
+        access_groups: model.access_groups.clone(),
     }
 }
 

@@ -15,6 +15,7 @@ use http::{Method, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::prelude::{Error, ErrorSource, ErrorType, HttpPeer};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
+use portcullis_admin_api::models::ServedModel;
 use portcullis_filters::authn::Gate;
 use portcullis_filters::denial::Denial;
 use portcullis_filters::endpoint::{self, Call};
@@ -47,6 +48,8 @@ pub struct Live {
     pub groups: AccessGroups,
     /// Every model that is served, and by whom.
     pub routes: RouteTable,
+    /// The same models as the management API shows them.
+    pub served: Arc<[ServedModel]>,
     /// Bounds of the HTTP layer.
     pub http: HttpSettings,
     /// Whether LiteLLM's management paths are served on the data listener too.

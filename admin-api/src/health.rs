@@ -1,6 +1,7 @@
 //! Health: is the process alive, is its store there, which deployments work.
 
 use axum::extract::State;
+use axum::response::Html;
 use axum::{Extension, Json};
 use serde_json::{Value, json};
 
@@ -16,6 +17,22 @@ pub struct Deployment {
     pub id: String,
     /// Whether it is used now, rather than cooling down after failures.
     pub healthy: bool,
+}
+
+/// The front page: load balancers probe it where nobody told them better, and people open it first.
+#[utoipa::path(get, path = "/", tag = "health", responses((status = 200, content_type = "text/html", body = String)))]
+pub(crate) async fn front_page() -> Html<&'static str> {
+    Html(FRONT_PAGE)
+}
+
+const FRONT_PAGE: &str = "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<title>Portcullis</title>\n\
+    <h1>Portcullis</h1>\n<p>The gateway is running. <a href=\"/docs/\">Management API</a>, \
+    <a href=\"/health/readiness\">readiness</a>.</p>\n</html>\n";
+
+/// LiteLLM's first probe, which old deployments still ask.
+#[utoipa::path(get, path = "/test", tag = "health", responses((status = 200)))]
+pub(crate) async fn test() -> Json<Value> {
+    Json(json!({ "route": "/test" }))
 }
 
 /// Answers while the process runs.

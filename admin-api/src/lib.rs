@@ -8,6 +8,7 @@
 pub mod duration;
 pub mod health;
 pub mod keys;
+pub mod models;
 pub mod routes;
 pub mod store;
 
@@ -27,6 +28,7 @@ use portcullis_filters::authn::Gate;
 
 use crate::health::Deployment;
 use crate::keys::rules::KeyRules;
+use crate::models::ServedModel;
 use crate::store::AdminStore;
 
 pub use routes::router;
@@ -42,6 +44,8 @@ pub struct AdminState {
     pub rules: Arc<ArcSwap<KeyRules>>,
     /// The deployments as this process sees them now; for `/health`. Must not block.
     pub deployments: Arc<dyn Fn() -> Vec<Deployment> + Send + Sync>,
+    /// What the configuration in force serves; for `/model/info`. Must not block.
+    pub models: Arc<dyn Fn() -> Arc<[ServedModel]> + Send + Sync>,
 }
 
 /// Request extension: where the request comes from. Absent counts as unknown.

@@ -17,7 +17,7 @@ use utoipa_swagger_ui::SwaggerUi;
 use crate::authenticate::require;
 use crate::body::MAX_BODY;
 use crate::problem::Problem;
-use crate::{AdminState, audit, document, health, keys};
+use crate::{AdminState, audit, document, health, keys, models};
 
 /// Who may call a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +44,12 @@ pub struct Route {
 }
 
 impl Route {
+    /// Whether it is for a load balancer: answered on every listener, whatever is switched off.
+    #[must_use]
+    pub fn is_probe(&self) -> bool {
+        self.role == Role::Open && (self.path.starts_with("/health/") || matches!(self.path.as_str(), "/" | "/test"))
+    }
+
     /// Whether this canonical path is the route's, whatever the method.
     #[must_use]
     pub fn matches(&self, path: &str) -> bool {
@@ -108,10 +114,15 @@ fn rows() -> Vec<Row> {
     use Role::{Admin, AnyKey, Open};
     let row = |role, endpoint| Row { role, endpoint };
     vec![
+        row(Open, routes!(health::front_page)),
+        row(Open, routes!(health::test)),
         row(Open, routes!(health::liveliness)),
         row(Open, routes!(health::liveness)),
         row(Open, routes!(health::readiness)),
         row(AnyKey, routes!(health::health)),
+        row(AnyKey, routes!(models::model_info)),
+        row(AnyKey, routes!(models::model_info_v1)),
+        row(AnyKey, routes!(models::model_group_info)),
         row(AnyKey, routes!(keys::info::key_info)),
         row(AnyKey, routes!(keys::info::key_health)),
         row(Admin, routes!(keys::info::key_infos)),

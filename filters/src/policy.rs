@@ -87,7 +87,9 @@ impl AccessGroups {
         Self(groups)
     }
 
-    fn of(&self, model: &str) -> &[String] {
+    /// The groups of a model.
+    #[must_use]
+    pub fn of(&self, model: &str) -> &[String] {
         self.0.get(model).map_or(&[], Vec::as_slice)
     }
 }
@@ -191,12 +193,15 @@ impl RouteRule {
     fn allows_management(&self, asked: &str) -> bool {
         match self {
             Self::LlmGroup | Self::AnthropicGroup => false,
-            Self::InfoGroup => asked == "/key/info" || asked == "/v2/key/info",
+            Self::InfoGroup => INFO_ROUTES.contains(&unversioned(asked)),
             Self::ManagementGroup => true,
             Self::Path(path) => is_below(unversioned(asked), path),
         }
     }
 }
+
+/// The management routes that only read what the key itself may use.
+const INFO_ROUTES: [&str; 4] = ["/key/info", "/v2/key/info", "/model/info", "/model_group/info"];
 
 fn unversioned(path: &str) -> &str {
     path.strip_prefix("/v1").filter(|rest| rest.starts_with('/')).unwrap_or(path)

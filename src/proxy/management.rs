@@ -46,11 +46,11 @@ impl Management {
     /// The role that this request's path asks for; `None`: the path is not of the management API, or not served here.
     pub(super) fn role(&self, ctx: &RequestContext) -> Option<Role> {
         let path = ctx.path.as_ref()?.as_str();
-        let probe = path.starts_with("/health/");
-        if !(ctx.live.management_on_data || probe) || !self.roots.contains(root(path)?) {
+        if !self.roots.contains(root(path)?) {
             return None;
         }
-        self.routes.iter().find(|route| route.matches(path)).map(|route| route.role)
+        let served = |route: &&Route| ctx.live.management_on_data || route.is_probe();
+        self.routes.iter().filter(served).find(|route| route.matches(path)).map(|route| route.role)
     }
 
     /// Hands the request over and writes the answer.

@@ -46,6 +46,7 @@ impl Node {
             gate: Arc::new(ArcSwap::from_pointee(Gate { slots: CredentialSlots::default(), authenticators })),
             rules: Arc::new(ArcSwap::from_pointee(KeyRules::new("derivation".into()))),
             deployments: Arc::new(Vec::new),
+            models: Arc::new(|| Arc::new([])),
         };
         Self { router: router(state), file }
     }

@@ -8,6 +8,7 @@ use axum::body::Body;
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt;
 use portcullis_admin_api::keys::rules::KeyRules;
+use portcullis_admin_api::models::ServedModel;
 use portcullis_admin_api::{AdminState, ClientAddress, RequestId, router};
 use portcullis_filters::authn::failures::{FailureSettings, FailureThrottle};
 use portcullis_filters::authn::master::MasterKeys;
@@ -88,6 +89,7 @@ impl Api {
             gate: Arc::new(ArcSwap::from_pointee(gate)),
             rules: Arc::new(ArcSwap::from_pointee(rules)),
             deployments: Arc::new(Vec::new),
+            models: Arc::new(served),
         };
         Self { store, router: router(state) }
     }
@@ -117,6 +119,19 @@ impl Api {
     pub(crate) async fn key(&self, fields: Value) -> String {
         self.post("/key/generate", fields).await.ok()["key"].as_str().unwrap().to_owned()
     }
+}
+
+/// Two deployments of one model and one of a group, at an address that only the operator may see.
+fn served() -> Arc<[ServedModel]> {
+    let model = |name: &str, model: &str, groups: &[&str]| ServedModel {
+        name: name.to_owned(),
+        provider: "openai".to_owned(),
+        model: model.to_owned(),
+        api_base: Some("http://inside.example/v1".to_owned()),
+        api_version: None,
+        access_groups: groups.iter().map(|group| (*group).to_owned()).collect(),
+    };
+    [model("gpt-4o", "gpt-4o", &[]), model("gpt-4o", "gpt-4o-eu", &[]), model("o3", "o3", &["beta"])].into()
 }
 
 pub(crate) fn request(method: Method, path: &str, key: Option<&str>, body: impl Into<Body>) -> Request<Body> {

@@ -10,5 +10,6 @@ mod generate;
 mod harness;
 mod manage;
 mod memory;
+mod models;
 mod roles;
 mod rotate;

@@ -38,9 +38,9 @@ async fn every_route_asks_for_its_role_and_nothing_less() {
 #[test]
 fn what_is_open_is_listed_here_and_nowhere_else() {
     let open: Vec<_> = table().into_iter().filter(|route| route.role == Role::Open).map(|route| route.path).collect();
-    let expected = ["/health/liveliness", "/health/liveness", "/health/readiness", "/openapi.json", "/docs"];
-    assert_eq!(open[..5], expected);
-    assert_eq!(open[5..], ["/docs/{*rest}"]);
+    let probes = ["/", "/test", "/health/liveliness", "/health/liveness", "/health/readiness"];
+    assert_eq!(open[..5], probes);
+    assert_eq!(open[5..], ["/openapi.json", "/docs", "/docs/{*rest}"]);
 }
 
 #[tokio::test]
@@ -128,6 +128,9 @@ async fn health_needs_no_store() {
     for path in ["/health/liveliness", "/health/liveness"] {
         assert_eq!(api.call(Method::GET, path, None, "").await.ok(), "I'm alive!");
     }
+    let front = api.call(Method::GET, "/", None, "").await;
+    assert!(front.status == StatusCode::OK && front.text.contains("href=\"/docs/\""), "{}", front.text);
+    assert_eq!(api.call(Method::GET, "/test", None, "").await.ok(), json!({"route": "/test"}));
     let readiness = || api.call(Method::GET, "/health/readiness", None, "");
     assert_eq!(readiness().await.ok(), json!({"status": "healthy", "db": "connected"}));
     api.store.go_away();
