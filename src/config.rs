@@ -16,6 +16,7 @@ mod known;
 mod listen;
 mod litellm;
 mod models;
+mod open_paths;
 mod pass_through;
 mod providers;
 mod reader;
@@ -33,6 +34,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use portcullis_filters::cache::CacheSettings;
+use portcullis_filters::path::OpenPaths;
 use portcullis_filters::secret::Secret;
 use tracing::level_filters::LevelFilter;
 
@@ -66,6 +68,8 @@ pub struct Settings {
     pub store: StoreSettings,
     /// The cache before it.
     pub cache: CacheSettings,
+    /// The paths that the data listener serves; LiteLLM's `allowed_routes`.
+    pub open_paths: OpenPaths,
     /// Headers that hold a credential beside the built-in ones.
     pub slots: SlotSettings,
     /// The deployments.
@@ -201,6 +205,7 @@ fn read(
         master_keys: slots::read_master_keys(&reader, &general, &own),
         store: store::read(&reader, &general, &own),
         cache: store::read_cache(&general, &own),
+        open_paths: open_paths::read(&general),
         slots: slots::read(&general, &own),
         pass_through: pass_through::read(&reader, &models),
         models,

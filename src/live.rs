@@ -46,6 +46,7 @@ impl Makings {
             .flat_map(|model| model.access_groups.iter().map(|group| (model.name.clone(), group.clone())));
         Live {
             gate: Arc::new(self.gate(settings)),
+            open_paths: settings.open_paths.clone(),
             groups: AccessGroups::new(groups),
             routes: routes(settings),
             served: settings.models.iter().map(served).collect(),

@@ -19,6 +19,7 @@ use portcullis_admin_api::models::ServedModel;
 use portcullis_filters::authn::Gate;
 use portcullis_filters::denial::Denial;
 use portcullis_filters::endpoint::{self, Call};
+use portcullis_filters::path::OpenPaths;
 use portcullis_filters::policy::{self, AccessGroups};
 use portcullis_filters::route::{Provider, RouteTable};
 
@@ -42,6 +43,8 @@ use upstream::Resolver;
 
 /// What one configuration decides by. Swapped as a whole at a reload; each request sees one of them from start to end.
 pub struct Live {
+    /// Which paths are served to anybody at all.
+    pub open_paths: OpenPaths,
     /// Slots and authenticators.
     pub gate: Arc<Gate>,
     /// Which models belong to which access group.
@@ -82,6 +85,7 @@ impl Gateway {
         let live = Arc::clone(&ctx.live);
         let head = ctx.head(session)?; // pingora's header as plain http types
         let endpoint = endpoint::classify(&head)?; // which API call; a path of none is 404
+        live.open_paths.check(head.path)?; // the operator may have closed it to everybody
         let credential = live.gate.slots.extract(&head)?; // slots, in priority order and by shape
         let principal = live.gate.authenticators.authenticate(&head, &credential, now).await?; // master, virtual key
         ctx.note_principal(&principal);

@@ -76,6 +76,7 @@ fn wording(denial: &Denial) -> Wording {
         Denial::TooManyFailures { .. } => (S::TOO_MANY_REQUESTS, "throttling_error", None, "Too many failed credentials from this address.".into()),
         Denial::UnknownRoute => (S::NOT_FOUND, "not_found_error", None, "Not Found".into()),
         Denial::MethodNotAllowed => (S::METHOD_NOT_ALLOWED, "invalid_request_error", None, "Method Not Allowed".into()),
+        Denial::RouteClosed => (S::FORBIDDEN, "auth_error", None, "Access forbidden: this route is not allowed.".into()),
         Denial::RouteForbidden => (S::FORBIDDEN, "auth_error", None, "Virtual key is not allowed to call this route.".into()),
         Denial::ModelForbidden(_) => (S::FORBIDDEN, "key_model_access_denied", Some("model"), "key not allowed to access model. The model does not exist or this key may not use it.".into()),
         Denial::UnknownModel(_) => (S::BAD_REQUEST, "invalid_request_error", None, "Invalid model name passed in. Call `/v1/models` to view available models for your key.".into()),

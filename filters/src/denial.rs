@@ -42,6 +42,9 @@ pub enum Denial {
     /// The path exists, the method does not.
     #[error("method not allowed")]
     MethodNotAllowed,
+    /// The path exists, but this gateway was told not to serve it to anybody.
+    #[error("route closed by configuration")]
+    RouteClosed,
     /// The principal may not call this route.
     #[error("route forbidden")]
     RouteForbidden,
@@ -100,6 +103,7 @@ impl Denial {
             Self::TooManyFailures { .. } => "too_many_failures",
             Self::UnknownRoute => "unknown_route",
             Self::MethodNotAllowed => "method_not_allowed",
+            Self::RouteClosed => "route_closed",
             Self::RouteForbidden => "route_forbidden",
             Self::ModelForbidden(_) => "model_forbidden",
             Self::UnknownModel(_) => "unknown_model",

@@ -3,6 +3,7 @@
 //! Routing, authorisation and forwarding that read different spellings of one path are how gateways are bypassed. So a
 //! path is decoded here, and whatever could be read in two ways is refused instead of being repaired.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use crate::denial::Denial;
@@ -52,6 +53,27 @@ impl fmt::Debug for CanonicalPath {
     }
 }
 
+/// Which paths a gateway serves at all, to anybody. The default is every one that it has.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OpenPaths(Option<BTreeSet<String>>);
+
+impl OpenPaths {
+    /// These and no others, each as it is spelt: `/v1/models` does not open `/models`.
+    #[must_use]
+    pub fn only(paths: impl IntoIterator<Item = CanonicalPath>) -> Self {
+        Self(Some(paths.into_iter().map(|path| path.0).collect()))
+    }
+
+    /// Refuses a path that is not served.
+    ///
+    /// # Errors
+    /// [`Denial::RouteClosed`].
+    pub fn check(&self, path: &CanonicalPath) -> Result<(), Denial> {
+        let open = self.0.as_ref().is_none_or(|open| open.contains(path.as_str()));
+        if open { Ok(()) } else { Err(Denial::RouteClosed) }
+    }
+}
+
 fn decode(raw: &str) -> Result<String, Denial> {
     let mut path = String::with_capacity(raw.len());
     let mut bytes = raw.bytes();
@@ -97,6 +119,22 @@ mod tests {
                 "{raw}"
             );
         }
+    }
+
+    #[test]
+    fn a_list_opens_what_it_spells_and_no_list_everything() {
+        let path = |text| CanonicalPath::parse(text).expect("a plain path");
+        let some = OpenPaths::only([path("/v1/models")]);
+        for (asked, expected) in [
+            ("/v1/models", Ok(())),
+            ("/v1/models/", Err(Denial::RouteClosed)),
+            ("/v1/models/gpt-4o", Err(Denial::RouteClosed)),
+            ("/models", Err(Denial::RouteClosed)),
+        ] {
+            assert_eq!(some.check(&path(asked)), expected, "{asked}");
+            assert_eq!(OpenPaths::default().check(&path(asked)), Ok(()));
+        }
+        assert_eq!(OpenPaths::only([]).check(&path("/v1/models")), Err(Denial::RouteClosed));
     }
 
     #[test]

@@ -75,7 +75,6 @@ pub(super) const GENERAL: Known = Known {
     refused: &[
         ("admin_only_routes", LATER),
         ("allowed_ips", LATER),
-        ("allowed_routes", LATER),
         ("custom_auth", IDENTITY),
         ("custom_auth_run_common_checks", IDENTITY),
         ("custom_auth_settings", IDENTITY),

@@ -1,12 +1,14 @@
 //! What will be in force, as lines for a person. Secrets appear only as being there.
 
+use portcullis_filters::path::OpenPaths;
+
 use super::{ModelSettings, Settings};
 
 impl Settings {
     /// One line a setting, in the order in which a request meets them.
     #[must_use]
     pub fn summary(&self) -> Vec<String> {
-        let Self { listen, store, cache, slots, routing, http, telemetry, keys, .. } = self;
+        let Self { listen, store, cache, slots, routing, http, telemetry, keys, open_paths, .. } = self;
         let admin = listen.admin.as_ref().map_or("off".to_owned(), ToString::to_string);
         let seconds = |time: std::time::Duration| format!("{} s", time.as_secs_f64());
         let mut lines = vec![
@@ -28,6 +30,9 @@ impl Settings {
                 seconds(cache.max_stale)
             ),
         ];
+        if open_paths != &OpenPaths::default() {
+            lines.push("routes: only those of general_settings.allowed_routes".to_owned());
+        }
         if let Some(header) = &slots.key_header {
             lines.push(format!("first key header: {header}"));
         }

@@ -86,7 +86,9 @@ impl Management {
     async fn admit(&self, session: &mut Session, ctx: &mut RequestContext, role: Role) -> Result<RequestBody, Denial> {
         if role != Role::Open {
             let live = Arc::clone(&ctx.live);
-            let principal = live.gate.authenticate(&ctx.head(session)?, SystemTime::now()).await?;
+            let head = ctx.head(session)?;
+            live.open_paths.check(head.path)?;
+            let principal = live.gate.authenticate(&head, SystemTime::now()).await?;
             ctx.note_principal(&principal);
         }
         let kind = if role == Role::Open { BodyKind::None } else { BodyKind::Json };

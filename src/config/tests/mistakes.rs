@@ -64,6 +64,14 @@ fn each_mistake_is_named_with_its_place() {
             "portcullis.listen.tls.key (config.yaml:1:28): is missing: cert needs its private key",
         ),
         (
+            "general_settings: {allowed_routes: []}",
+            "general_settings.allowed_routes (config.yaml:1:36): is empty, so nothing would be served; remove it to serve every route",
+        ),
+        (
+            "general_settings: {allowed_routes: [/v1/*]}",
+            "general_settings.allowed_routes[0] (config.yaml:1:37): expected one whole path such as /v1/chat/completions",
+        ),
+        (
             "portcullis: {http: {max_buffered_size: 2MiB}}",
             "portcullis.http.max_buffered_size (config.yaml:1:21): smaller than one body may be",
         ),
@@ -171,7 +179,6 @@ fn each_mistake_is_named_with_its_place() {
 fn a_restriction_that_is_not_in_force_stops_the_start_unless_it_is_off() {
     for key in [
         "allowed_ips",
-        "allowed_routes",
         "admin_only_routes",
         "custom_auth",
         "custom_key_generate",

@@ -90,6 +90,7 @@ general_settings:
   user_api_key_cache_ttl: 7
   user_api_key_cache_max_size: 8
   litellm_key_header_name: X-Litellm-Key
+  allowed_routes: [/v1/models]
   disable_custom_api_keys: True
   max_request_size_mb: 9
   trusted_proxy_ranges: [10.0.0.0/8, '::1']
@@ -111,6 +112,8 @@ router_settings:
     assert_eq!((store.pool_size, store.connect_timeout, store.admin_timeout), (3, seconds(5), seconds(6)));
     assert_eq!((settings.cache.ttl, settings.cache.max_keys), (seconds(7), 8));
     assert_eq!(settings.slots.key_header.unwrap(), "x-litellm-key");
+    let models = portcullis_filters::path::CanonicalPath::parse("/v1/models").unwrap();
+    assert_eq!(settings.open_paths, OpenPaths::only([models]));
     assert_eq!(settings.http.max_body_bytes, 9 << 20);
     assert_eq!(settings.http.trusted_proxies, ["10.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()]);
     assert_eq!(settings.telemetry.log_format, LogFormat::Json);
