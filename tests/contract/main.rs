@@ -1,0 +1,9 @@
+//! The contract with those who come from LiteLLM, and with those who read our documents: what was recorded of LiteLLM is
+//! replayed, the article's session is typed, every `curl` line of the documents is run, and the tables in `docs/` are
+//! compared with what the program does.
+
+mod compatibility;
+mod recorded;
+mod replay;
+#[path = "../support/mod.rs"]
+mod support;
