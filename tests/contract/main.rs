@@ -2,8 +2,14 @@
 //! replayed, the article's session is typed, every `curl` line of the documents is run, and the tables in `docs/` are
 //! compared with what the program does.
 
+mod article;
+mod check;
 mod compatibility;
+#[path = "../support/postgres.rs"]
+mod postgres_server;
+mod readme;
 mod recorded;
 mod replay;
+mod shell;
 #[path = "../support/mod.rs"]
 mod support;

@@ -1,0 +1,71 @@
+//! What the documents tell people to type works: every `curl` line of the README, against a gateway without any
+//! configuration, with the master key that it prints at its first start.
+
+use std::path::{Path, PathBuf};
+
+use portcullis_bench::gateway::Gateway;
+use serde_json::Value;
+
+use crate::shell::{Typed, curl, curl_lines};
+use crate::support::gateway;
+
+const HEADERS: [&str; 6] =
+    ["x-litellm-api-key", "authorization", "api-key", "x-api-key", "x-goog-api-key", "ocp-apim-subscription-key"];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_curl_line_of_the_documents_works() {
+    let gateway = gateway("").start().await;
+    let key = printed_key(&gateway);
+    let mut commands = curl_lines(&gateway.output());
+    assert_eq!(commands.len(), 1, "the first call stands on the screen");
+    for document in documents() {
+        commands.extend(curl_lines(&std::fs::read_to_string(document).unwrap()));
+    }
+    for command in &commands {
+        let typed = curl(&gateway, command, &[("MASTER_KEY", &key)]).await;
+        answers(command, &typed);
+    }
+    let shown = commands.join("\n").to_lowercase();
+    for header in HEADERS {
+        assert!(shown.contains(&format!("{header}: ")), "no document shows {header}");
+    }
+    assert!(shown.contains("\"stream\": true"), "no document shows a stream");
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_command_works_in_a_configured_header_too() {
+    let gateway = gateway("portcullis:\n  additional_key_headers: [X-Company-Key]\n").start().await;
+    let key = printed_key(&gateway);
+    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
+    let command = curl_lines(&readme)[0].replace("Authorization: Bearer ", "X-Company-Key: ");
+    assert!(command.contains("X-Company-Key"), "{command}");
+    answers(&command, &curl(&gateway, &command, &[("MASTER_KEY", &key)]).await);
+    gateway.stop().await;
+}
+
+fn answers(command: &str, typed: &Typed) {
+    assert_eq!(typed.status, 200, "{command}\n{typed:?}");
+    if command.contains("\"stream\": true") {
+        let events: Vec<_> = typed.output.lines().filter_map(|line| line.strip_prefix("data: ")).collect();
+        assert!(events.len() > 2 && events.last() == Some(&"[DONE]"), "{command}\n{typed:?}");
+    } else if !command.contains("/metrics") {
+        assert_ne!(typed.json(), Value::Null, "{command}");
+    }
+}
+
+/// The key that is shown once; from here on it is searched for like every credential.
+fn printed_key(gateway: &Gateway) -> String {
+    let output = gateway.output();
+    let key = output.lines().map(str::trim).find(|line| line.starts_with("sk-"));
+    key.unwrap_or_else(|| panic!("no key in:\n{output}")).to_owned()
+}
+
+/// The README and the pages for tasks that need nothing but a gateway.
+fn documents() -> Vec<PathBuf> {
+    ["README.md"].iter().map(|name| root().join(name)).collect()
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
