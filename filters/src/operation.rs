@@ -101,7 +101,7 @@ struct Found {
 
 /// Body members that choose where a request goes or with whose credential. Never forwarded. (LiteLLM calls the opt-in
 /// `configurable_clientside_auth_params`.)
-const FORBIDDEN_FIELDS: &[&str] = &[
+pub const FORBIDDEN_FIELDS: &[&str] = &[
     "api_base",
     "api_key",
     "aws_access_key_id",

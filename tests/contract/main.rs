@@ -5,6 +5,7 @@
 mod article;
 mod check;
 mod compatibility;
+mod documents;
 #[path = "../support/postgres.rs"]
 mod postgres_server;
 mod readme;

@@ -63,7 +63,7 @@ fn printed_key(gateway: &Gateway) -> String {
 
 /// The README and the pages for tasks that need nothing but a gateway.
 fn documents() -> Vec<PathBuf> {
-    ["README.md"].iter().map(|name| root().join(name)).collect()
+    ["README.md", "docs/migrate-from-litellm.md"].iter().map(|name| root().join(name)).collect()
 }
 
 fn root() -> &'static Path {

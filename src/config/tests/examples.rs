@@ -229,3 +229,36 @@ router_settings: {model_group_alias: {a: {model: b}}}
     assert_eq!(asked.difference(&named).collect::<Vec<_>>(), Vec::<&String>::new(), "missing in config/README.md");
     assert_eq!(named.difference(&asked).collect::<Vec<_>>(), Vec::<&String>::new(), "no such key");
 }
+
+/// The page for those who come from LiteLLM names every setting that is refused or has no effect, and no other.
+#[test]
+fn the_migration_page_names_what_is_refused_and_what_has_no_effect() {
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/migrate-from-litellm.md")).unwrap();
+    let (_, refused) = page.split_once("\n## Refused settings\n").unwrap();
+    let (refused, unserved) = refused.split_once("\n## Settings without effect\n").unwrap();
+    let known = [
+        ("top level", &litellm::ROOT),
+        ("general_settings", &litellm::GENERAL),
+        ("litellm_settings", &litellm::LITELLM),
+        ("router_settings", &litellm::ROUTER),
+        ("model_list[]", &litellm::DEPLOYMENT),
+        ("litellm_params", &litellm::PARAMS),
+        ("model_info", &litellm::INFO),
+    ];
+    let all = |of: fn(&Known) -> &'static [(&'static str, &'static str)]| -> BTreeSet<String> {
+        let keys = known.iter().flat_map(|(section, known)| of(known).iter().map(move |(key, _)| (section, key)));
+        keys.map(|(section, key)| format!("{section}.{key}")).collect()
+    };
+    assert_eq!(rows(refused), all(|known| known.refused));
+    assert_eq!(rows(unserved), all(|known| known.unserved));
+}
+
+/// `section.key` of rows such as ``| `section` | `key`, `key` | why |``.
+fn rows(text: &str) -> BTreeSet<String> {
+    let cells = text.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` | `"));
+    let each = cells.flat_map(|(section, keys)| {
+        let keys = keys.split_once("` | ").map_or("", |(keys, _)| keys);
+        keys.split("`, `").map(move |key| format!("{section}.{key}"))
+    });
+    each.collect()
+}

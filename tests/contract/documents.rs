@@ -1,0 +1,110 @@
+//! The pages that list what the code decides: `docs/errors.md` against the table of answers, and
+//! `docs/migrate-from-litellm.md` against the fields that a key takes.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::Duration;
+
+use portcullis_filters::answer::answer;
+use portcullis_filters::denial::Denial;
+use portcullis_filters::endpoint::Dialect;
+use portcullis_filters::operation::FORBIDDEN_FIELDS;
+use serde_json::Value;
+
+use crate::support::gateway;
+
+fn page(name: &str) -> String {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(name)).unwrap()
+}
+
+/// Every denial, in the order of `Denial`: the one after this one. A new variant does not compile without a place here.
+fn next(denial: &Denial) -> Option<Denial> {
+    Some(match denial {
+        Denial::MalformedRequest(_) => Denial::ConflictingCredentials,
+        Denial::ConflictingCredentials => Denial::MissingCredential,
+        Denial::MissingCredential => Denial::MalformedCredential("x"),
+        Denial::MalformedCredential(_) => Denial::UnrecognizedCredential("x"),
+        Denial::UnrecognizedCredential(_) => Denial::ExpiredKey,
+        Denial::ExpiredKey => Denial::BlockedKey,
+        Denial::BlockedKey => Denial::TooManyFailures { retry_after: Duration::from_secs(1) },
+        Denial::TooManyFailures { .. } => Denial::UnknownRoute,
+        Denial::UnknownRoute => Denial::MethodNotAllowed,
+        Denial::MethodNotAllowed => Denial::RouteClosed,
+        Denial::RouteClosed => Denial::RouteForbidden,
+        Denial::RouteForbidden => Denial::ModelForbidden("x".into()),
+        Denial::ModelForbidden(_) => Denial::UnknownModel(None),
+        Denial::UnknownModel(_) => Denial::UnsupportedDialect("x".into()),
+        Denial::UnsupportedDialect(_) => Denial::UnreadableBody("x".into()),
+        Denial::UnreadableBody(_) => Denial::ForbiddenField("x".into()),
+        Denial::ForbiddenField(_) => Denial::BodyTooLarge(1),
+        Denial::BodyTooLarge(_) => Denial::BodyTimeout,
+        Denial::BodyTimeout => Denial::Overloaded("x"),
+        Denial::Overloaded(_) => Denial::StoreUnavailable("x".into()),
+        Denial::StoreUnavailable(_) => Denial::UpstreamUnavailable { model: "x".into(), cause: "x".into() },
+        Denial::UpstreamUnavailable { .. } => Denial::UpstreamTimeout,
+        Denial::UpstreamTimeout => return None,
+    })
+}
+
+/// The row of a denial without its last cell, the words for people.
+fn row(denial: &Denial) -> String {
+    let body = |dialect| serde_json::from_slice::<Value>(&answer(denial, dialect).body).unwrap();
+    let wire = answer(denial, Dialect::OpenAi);
+    let openai = body(Dialect::OpenAi);
+    assert_eq!(openai["error"]["code"], wire.status.as_str());
+    let param = openai["error"]["param"].as_str().map_or_else(|| "-".to_owned(), |param| format!("`{param}`"));
+    let again = wire.headers.iter().any(|(name, _)| name == "retry-after");
+    assert_ne!(again, wire.headers.iter().any(|(name, _)| name == "x-should-retry"), "{denial}");
+    format!(
+        "| `{}` | {} | `{}` | {param} | `{}` | `{}` | {} | ",
+        denial.reason(),
+        wire.status.as_u16(),
+        openai["error"]["type"].as_str().unwrap(),
+        body(Dialect::Anthropic)["error"]["type"].as_str().unwrap(),
+        body(Dialect::Gemini)["error"]["status"].as_str().unwrap(),
+        if again { "yes" } else { "no" },
+    )
+}
+
+#[test]
+fn the_page_of_errors_has_the_row_of_every_denial() {
+    let rows: Vec<_> = std::iter::successors(Some(Denial::MalformedRequest("x")), next).map(|one| row(&one)).collect();
+    let text = page("errors.md");
+    let written: Vec<_> = text.lines().filter(|line| line.starts_with("| `")).collect();
+    assert_eq!(written.len(), rows.len(), "the rows are\n{}", rows.join("\n"));
+    for (row, line) in rows.iter().zip(&written) {
+        assert!(line.starts_with(row.as_str()) && line.len() > row.len() + 10, "{line}\ninstead of {row}");
+    }
+}
+
+#[test]
+fn the_page_of_errors_names_the_forbidden_members() {
+    let text = page("errors.md");
+    let (_, list) = text.split_once("## Forbidden members").unwrap();
+    assert_eq!(quoted(list), FORBIDDEN_FIELDS.iter().map(|name| (*name).to_owned()).collect());
+}
+
+/// Whether a field is in force is for people to say; that none is forgotten, or named twice, is checked here.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_for_migration_tells_of_every_field_of_a_key() {
+    let text = page("migrate-from-litellm.md");
+    let part = |from: &str, to: &str| quoted(text.split_once(from).unwrap().1.split_once(to).unwrap().0);
+    let enforced = part("are in force:", "These are");
+    let stored = part("Do not rely on a limit among them:", "Users and teams");
+    assert_eq!(enforced.intersection(&stored).next(), None);
+
+    let gateway = gateway("").start().await;
+    let document = gateway.send(gateway.request(http::Method::GET, "/openapi.json")).await.json();
+    let schemas = ["GenerateKeyRequest", "UpdateKeyRequest", "RegenerateKeyRequest"];
+    let fields = schemas.iter().flat_map(|name| {
+        let properties = document["components"]["schemas"][name]["properties"].as_object().unwrap();
+        properties.keys().cloned().collect::<Vec<_>>()
+    });
+    assert_eq!(enforced.union(&stored).cloned().collect::<BTreeSet<_>>(), fields.collect());
+    gateway.stop().await;
+}
+
+/// The words in backticks.
+fn quoted(text: &str) -> BTreeSet<String> {
+    text.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
