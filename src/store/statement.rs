@@ -53,7 +53,8 @@ pub(super) fn find(hash: KeyHash, now: SystemTime) -> Statement {
 /// Keeps a digest as that of the deployment's own master key unless there is one; returns the one that is kept.
 pub(super) fn keep_master_key(digest: KeyHash) -> Statement {
     Statement::fixed(
-        "INSERT INTO own_master_key (digest) VALUES ($1) ON CONFLICT (only_row) DO UPDATE SET only_row = 1 \
+        // The row's number is given: SQLite takes no notice of the default of an integer primary key.
+        "INSERT INTO own_master_key (only_row, digest) VALUES (1, $1) ON CONFLICT (only_row) DO UPDATE SET only_row = 1 \
          RETURNING digest",
         vec![digest.into()],
     )
