@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use portcullis_bench::client::{RawConnection, RawResponse};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::node::MODEL;
 
@@ -31,14 +31,23 @@ impl Caller {
 
     /// A chat call, which reaches the provider.
     pub(crate) async fn chat(&mut self, key: &str) -> RawResponse {
-        let body = format!("{{\"model\":\"{MODEL}\",\"messages\":[{{\"role\":\"user\",\"content\":\"hello\"}}]}}");
-        let head = format!("content-type: application/json\r\ncontent-length: {}\r\n", body.len());
-        self.ask("POST /v1/chat/completions", key, &head, &body).await
+        let messages = json!([{"role": "user", "content": "hello"}]);
+        self.post("/v1/chat/completions", key, &json!({"model": MODEL, "messages": messages})).await
     }
 
     /// The cheapest call that needs a key; it reaches nobody.
     pub(crate) async fn models(&mut self, key: &str) -> RawResponse {
-        self.ask("GET /v1/models", key, "", "").await
+        self.get("/v1/models", key).await
+    }
+
+    pub(crate) async fn get(&mut self, target: &str, key: &str) -> RawResponse {
+        self.ask(&format!("GET {target}"), key, "", "").await
+    }
+
+    pub(crate) async fn post(&mut self, path: &str, key: &str, body: &Value) -> RawResponse {
+        let body = body.to_string();
+        let head = format!("content-type: application/json\r\ncontent-length: {}\r\n", body.len());
+        self.ask(&format!("POST {path}"), key, &head, &body).await
     }
 
     /// Opens the connection, if there is none.

@@ -17,7 +17,6 @@ pub(crate) const MODEL: &str = "small";
 /// Held while a test runs: two that measure at the same time would measure each other.
 pub(crate) async fn turn() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::const_new(());
-    let _ = rustls::crypto::ring::default_provider().install_default();
     TURN.lock().await
 }
 
