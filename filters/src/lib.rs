@@ -25,6 +25,7 @@ pub mod secret;
 
 pub mod head;
 pub mod path;
+pub mod strict;
 
 pub mod endpoint;
 
