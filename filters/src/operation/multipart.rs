@@ -17,7 +17,7 @@ pub(super) fn read(content_type: Option<&str>, body: &[u8]) -> Result<Found, Den
     let boundary = boundary(content_type.unwrap_or_default()).ok_or_else(|| unreadable("the body must be a form"))?;
     let mut model = None;
     for Part { head, content } in parts(body, boundary)? {
-        let name = name_of(head)?;
+        let Some(name) = name_of(head)? else { continue };
         if !name.eq_ignore_ascii_case("model") {
             continue;
         }
@@ -28,21 +28,25 @@ pub(super) fn read(content_type: Option<&str>, body: &[u8]) -> Result<Found, Den
     }
     let Some(range) = model else { return Err(unreadable("the form has no part named model")) };
     let text = std::str::from_utf8(&body[range.clone()]).map_err(|_| unreadable("the model is not UTF-8"))?;
-    Ok(Found { model: Some(text.to_owned()), stream: false, names: ModelNames::Form(range) })
+    Ok(Found { model: Some(text.to_owned()), names: ModelNames::Form(range), ..Found::default() })
 }
 
+/// The boundary, if the type leaves no doubt about it: one parameter of that name, of characters that end no parameter.
 fn boundary(content_type: &str) -> Option<&str> {
     let (essence, parameters) = content_type.split_once(';')?;
     if !essence.trim().eq_ignore_ascii_case("multipart/form-data") {
         return None;
     }
-    let mut values = parameters.split(';').filter_map(|parameter| {
-        let (name, value) = parameter.split_once('=')?;
-        name.trim().eq_ignore_ascii_case("boundary").then(|| value.trim())
+    let mut named = parameters.split(';').filter_map(|parameter| {
+        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+        let name = name.trim();
+        // `boundary*` and `boundary*0` are the same parameter to parsers that know RFC 2231.
+        name.get(..8).is_some_and(|start| start.eq_ignore_ascii_case("boundary")).then(|| (name.len(), value.trim()))
     });
-    let value = values.next().filter(|_| values.next().is_none())?;
+    let (Some((8, value)), None) = (named.next(), named.next()) else { return None };
     let value = value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value);
-    (1..=70).contains(&value.len()).then_some(value)
+    let plain = value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"'+_-./:=".contains(&byte));
+    (plain && (1..=70).contains(&value.len())).then_some(value)
 }
 
 struct Part<'a> {
@@ -52,79 +56,190 @@ struct Part<'a> {
 }
 
 fn parts<'a>(body: &'a [u8], boundary: &str) -> Result<Vec<Part<'a>>, Denial> {
-    let malformed = || unreadable("the form is not well formed");
-    let marker = format!("--{boundary}");
-    if !body.starts_with(marker.as_bytes()) {
+    let delimiter = format!("\r\n--{boundary}");
+    let opening = &delimiter.as_bytes()[2..];
+    if !body.starts_with(opening) {
         return Err(unreadable("the form does not begin with its boundary"));
     }
-    let finder = memmem::Finder::new(marker.as_bytes());
+    let finder = memmem::Finder::new(delimiter.as_bytes());
     let mut parts = Vec::new();
-    let mut at = marker.len();
+    let mut at = opening.len();
     while !body[at..].starts_with(b"--") {
-        let end = finder.find(&body[at..]).map(|length| at + length).ok_or_else(malformed)?;
-        // Some parsers take the boundary behind a bare line feed for a delimiter; a sender chooses one that occurs nowhere.
-        let part = body[at..end].strip_prefix(b"\r\n").and_then(|part| part.strip_suffix(b"\r\n"));
-        let part = part.ok_or_else(malformed)?;
+        let head = at + 2;
+        let end = body.get(head..).and_then(|rest| finder.find(rest)).map(|length| head + length);
+        let (Some(end), true) = (end, body[at..].starts_with(b"\r\n")) else {
+            return Err(unreadable("the form is not well formed"));
+        };
+        let part = &body[head..end];
         let blank = memmem::find(part, b"\r\n\r\n").ok_or_else(|| unreadable("a part of the form has no head"))?;
-        parts.push(Part { head: &part[..blank], content: at + 2 + blank + 4..end - 2 });
+        parts.push(Part { head: &part[..blank], content: head + blank + 4..end });
         if parts.len() > MAX_PARTS {
             return Err(unreadable("the form has too many parts"));
         }
-        at = end + marker.len();
+        at = end + delimiter.len();
     }
-    if matches!(&body[at..], b"--" | b"--\r\n") { Ok(parts) } else { Err(malformed()) }
+    // A boundary anywhere else, or anything behind the end, is where lenient parsers find further parts.
+    let boundaries = memmem::find_iter(body, opening).count();
+    if boundaries != parts.len() + 1 || !matches!(&body[at + 2..], b"" | b"\r\n") {
+        return Err(unreadable("the form is not well formed"));
+    }
+    Ok(parts)
 }
 
-/// The name of a part. Heads that parsers read in different ways (folded lines, encoded content, odd parameters) are
-/// refused: the name that we miss could be `model`.
-fn name_of(head: &[u8]) -> Result<&str, Denial> {
-    let head = std::str::from_utf8(head).map_err(|_| unreadable("a part of the form has an unreadable head"))?;
+/// The `name` of a part's `Content-Disposition`. Every head that parsers read in different ways is refused.
+fn name_of(head: &[u8]) -> Result<Option<&str>, Denial> {
+    let refused = || unreadable("a part of the form has an ambiguous head");
+    let head = std::str::from_utf8(head).map_err(|_| refused())?;
     let mut disposition = None;
     for line in head.split("\r\n") {
-        let field = line.split_once(':').filter(|(name, _)| is_token(name) && !line.contains(['\r', '\n', '\0']));
-        let (name, value) = field.ok_or_else(|| unreadable("a part of the form has a malformed head"))?;
-        let plain = || ["7bit", "8bit", "binary"].iter().any(|plain| value.trim().eq_ignore_ascii_case(plain));
-        if name.eq_ignore_ascii_case("content-transfer-encoding") && !plain() {
-            return Err(unreadable("a part of the form is encoded"));
+        let (name, value) = line.split_once(':').ok_or_else(refused)?;
+        let token = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+        // An encoding would make another name of what stands there.
+        let encoded = name.eq_ignore_ascii_case("content-transfer-encoding")
+            && !["binary", "8bit", "7bit"].iter().any(|plain| value.trim().eq_ignore_ascii_case(plain));
+        if !token || encoded || value.contains(['\r', '\n', '\0']) {
+            return Err(refused());
         }
         if name.eq_ignore_ascii_case("content-disposition") && disposition.replace(value).is_some() {
-            return Err(unreadable("a part of the form has two names"));
+            return Err(refused());
         }
     }
-    disposition.and_then(name_parameter).ok_or_else(|| unreadable("a part of the form has no plain name"))
+    let Some(disposition) = disposition else { return Ok(None) };
+    let parameters = disposition.trim().strip_prefix("form-data").ok_or_else(refused)?;
+    name_among(parameters).ok_or_else(refused)
 }
 
-/// `form-data; name="..."` with any other parameters. `None`: no such parameter, or one that could be read otherwise.
-fn name_parameter(disposition: &str) -> Option<&str> {
-    let (kind, mut rest) = disposition.split_once(';')?;
-    if !kind.trim().eq_ignore_ascii_case("form-data") {
-        return None;
-    }
+/// Reads `; name="model"; filename="a.wav"` to its end. `None`: it cannot be read in one way only.
+fn name_among(mut text: &str) -> Option<Option<&str>> {
     let mut found = None;
-    loop {
-        let (key, value) = rest.split_once('=')?;
-        let key = key.trim_start();
-        let (text, after) = match value.strip_prefix('"') {
-            Some(inside) => inside.split_once('"')?,
-            None => value.split_at(value.find(';').unwrap_or(value.len())),
-        };
-        let quoted = value.starts_with('"');
-        // A backslash before a quote escapes it for some and is a plain character for others (browsers' file names).
-        if !is_token(key.trim_end_matches('*')) || text.ends_with('\\') || (!quoted && text.contains(['"', ' ', '\t']))
-        {
+    while !text.trim().is_empty() {
+        let (name, rest) = text.trim_start().strip_prefix(';')?.split_once('=')?;
+        let (value, rest) = value(rest)?;
+        let name = name.trim_start();
+        if !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-*_".contains(&byte)) {
             return None;
         }
-        let is_name = key.trim_end_matches(|c: char| !c.is_ascii_alphabetic()).eq_ignore_ascii_case("name");
-        if is_name && (key != "name" || !quoted || text.contains('\\') || found.replace(text).is_some()) {
-            return None;
+        if name.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("name")) {
+            let plain = name.eq_ignore_ascii_case("name") && !value.contains('\\');
+            if !plain || found.replace(value).is_some() {
+                return None;
+            }
         }
-        rest = match after.trim_start() {
-            "" => return found,
-            more => more.strip_prefix(';')?,
-        };
+        text = rest;
     }
+    Some(found)
 }
 
-fn is_token(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+/// A quoted string, or a token up to the next parameter, and what stands behind it.
+fn value(text: &str) -> Option<(&str, &str)> {
+    let Some(quoted) = text.strip_prefix('"') else {
+        let end = text.find(';').unwrap_or(text.len());
+        let token = text[..end].trim_end();
+        let plain = !token.is_empty() && !token.contains(['"', ' ', '\t', '\\']);
+        return plain.then_some((token, &text[end..]));
+    };
+    let mut escaped = false;
+    let end = quoted.bytes().position(|byte| {
+        let ends = byte == b'"' && !escaped;
+        escaped = byte == b'\\' && !escaped;
+        ends
+    })?;
+    Some((&quoted[..end], &quoted[end + 1..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FORM: &str = "multipart/form-data; boundary=AaB03x";
+
+    fn model(content_type: &str, body: &str) -> Option<String> {
+        read(Some(content_type), body.as_bytes()).ok()?.model
+    }
+
+    fn part(head: &str, content: &str) -> String {
+        format!("--AaB03x\r\n{head}\r\n\r\n{content}\r\n")
+    }
+
+    #[test]
+    fn forms_of_the_sdks_are_read() {
+        let file = part(
+            "Content-Disposition: form-data; name=\"file\"; filename=\"a;b.wav\"; filename*=utf-8''a\r\nContent-Type: audio/wav",
+            "RIFF",
+        );
+        let model_part = part("content-disposition: form-data; name=\"model\"", "whisper-1");
+        let unquoted = part("Content-Disposition: form-data; name=model", "whisper-1");
+        for model_part in [model_part, unquoted] {
+            for end in ["--AaB03x--", "--AaB03x--\r\n"] {
+                let body = format!("{file}{model_part}{end}");
+                assert_eq!(model(FORM, &body).as_deref(), Some("whisper-1"), "{body}");
+                assert_eq!(model("multipart/form-data; boundary=\"AaB03x\"", &body).as_deref(), Some("whisper-1"));
+            }
+        }
+    }
+
+    #[test]
+    fn a_second_model_cannot_hide_from_us() {
+        let good = part("Content-Disposition: form-data; name=\"model\"", "allowed");
+        for head in [
+            "Content-Disposition: form-data; name=\"model\"",
+            "Content-Disposition: form-data; name=\"Model\"",
+            "Content-Disposition: form-data; NAME=\"model\"",
+            "Content-Disposition: form-data; name=model",
+            "Content-Disposition: form-data; name =\"model\"",
+            "Content-Disposition: form-data; name= \"model\"",
+            "Content-Disposition: form-data; name=\"mod\\el\"",
+            "Content-Disposition: form-data; name=\"x\"; name=\"model\"",
+            "Content-Disposition: form-data; name=\"x\"; name*=utf-8''model",
+            "Content-Disposition: form-data; name*0=\"mo\"; name*1=\"del\"",
+            "Content-Disposition: form-data;\r\n name=\"model\"",
+            "Content-Disposition: form-data; name=\"x\"\r\nContent-Disposition: form-data; name=\"model\"",
+            "X: y\nContent-Disposition: form-data; name=\"model\"",
+            "Content-Disposition : form-data; name=\"model\"",
+            "Content-Disposition: form-data; filename=\"x\" name=\"model\"",
+            "Content-Disposition: form-data; name=\"x\"\r\nContent-Transfer-Encoding: base64",
+        ] {
+            let body = format!("{good}{}--AaB03x--\r\n", part(head, "secret"));
+            assert_eq!(model(FORM, &body), None, "{head}");
+        }
+    }
+
+    #[test]
+    fn parts_outside_the_form_are_refused() {
+        let good = part("Content-Disposition: form-data; name=\"model\"", "allowed");
+        let hidden = part("Content-Disposition: form-data; name=\"model\"", "secret");
+        for body in [
+            format!("{good}--AaB03x--\r\n{hidden}--AaB03x--\r\n"),
+            format!("{hidden}{good}--AaB03x--"),
+            format!("x\r\n{good}--AaB03x--"),
+            format!("{good}--AaB03x--\r\nx"),
+            format!(
+                "{}--AaB03x--",
+                part("Content-Disposition: form-data; name=\"model\"", &format!("allowed\n{hidden}"))
+            ),
+            good.clone(),
+            "--AaB03x\r\n--AaB03x--".to_owned(),
+            "--AaB03x\r".to_owned(),
+            "--AaB03x".to_owned(),
+        ] {
+            assert_eq!(model(FORM, &body), None, "{body}");
+        }
+    }
+
+    #[test]
+    fn a_boundary_that_parsers_read_differently_is_refused() {
+        for parameters in [
+            "boundary=A; boundary=B",
+            "boundary=A; Boundary=B",
+            "boundary=A; boundary*=utf-8''B",
+            "boundary*=utf-8''A",
+            "boundary=\"A;B\"",
+            "boundary=\"A",
+            "boundary=A B",
+            "boundary=",
+            "charset=utf-8",
+        ] {
+            assert_eq!(boundary(&format!("multipart/form-data; {parameters}")), None, "{parameters}");
+        }
+    }
 }
