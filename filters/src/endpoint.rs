@@ -84,6 +84,24 @@ pub struct Endpoint {
     pub route: String,
 }
 
+impl Endpoint {
+    /// Whether the body's `model` is what the upstream goes by. Behind a vendor's prefix that is so for the calls that are
+    /// known here; anywhere else a member of that name proves nothing about the models that the call uses.
+    pub(crate) fn body_names_model(&self) -> bool {
+        match &self.call {
+            Call::PassThrough(Vendor::Gemini, _) => false,
+            Call::PassThrough(Vendor::Anthropic, path) => {
+                path.strip_prefix("/v1").is_some_and(|call| ANTHROPIC_CALLS.contains(&call))
+            }
+            Call::PassThrough(_, path) => {
+                let path = path.strip_prefix("/openai").unwrap_or(path);
+                openai(path, None).is_some_and(|known| known.body == BodyKind::Json)
+            }
+            _ => true,
+        }
+    }
+}
+
 /// The calls in OpenAI's form: path behind `/v1`, kind of body.
 const OPENAI_CALLS: &[(&str, BodyKind)] = &[
     ("/chat/completions", BodyKind::Json),
@@ -190,20 +208,33 @@ fn pass_through(path: &str) -> Option<Endpoint> {
         Vendor::Anthropic => Dialect::Anthropic,
         Vendor::Gemini => Dialect::Gemini,
     };
-    let path_model = match vendor {
-        Vendor::Gemini => rest.split_once("models/").and_then(|(_, model)| model.split([':', '/']).next()),
-        Vendor::Azure | Vendor::OpenAi => {
-            rest.split_once("deployments/").and_then(|(_, model)| model.split('/').next())
-        }
-        Vendor::Anthropic => None,
-    };
+    let path_model = pass_through_model(vendor, rest)?;
     (!rest.is_empty()).then(|| Endpoint {
         call: Call::PassThrough(vendor, format!("/{rest}")),
         dialect,
         body: BodyKind::Json,
-        path_model: path_model.map(str::to_owned),
+        path_model,
         route: path.to_owned(),
     })
+}
+
+/// The model that a vendor would read out of this path, `Some(None)` if none. Vendors compare without regard to case, so
+/// that is done here too; a path with two names is no path of theirs and gets `None`.
+fn pass_through_model(vendor: Vendor, path: &str) -> Option<Option<String>> {
+    let names = |segment: &str| match vendor {
+        Vendor::Gemini => segment.to_ascii_lowercase().ends_with("models"),
+        Vendor::Azure => segment.eq_ignore_ascii_case("deployments") || segment.eq_ignore_ascii_case("engines"),
+        Vendor::OpenAi => segment.eq_ignore_ascii_case("engines"),
+        Vendor::Anthropic => false,
+    };
+    let segments: Vec<&str> = path.split('/').collect();
+    let mut named = segments.windows(2).filter(|pair| names(pair[0]) && !pair[1].is_empty());
+    let Some(pair) = named.next() else { return Some(None) };
+    let model = if vendor == Vendor::Gemini { pair[1].split(':').next().unwrap_or_default() } else { pair[1] };
+    // `tunedModels/x` is another model than `models/x`.
+    let plain = vendor != Vendor::Gemini || pair[0] == "models";
+    let model = if plain { model.to_owned() } else { format!("{}/{model}", pair[0]) };
+    named.next().is_none().then_some(Some(model))
 }
 
 fn pass_through_method(method: &Method, endpoint: Endpoint) -> Result<Endpoint, Denial> {

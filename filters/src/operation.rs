@@ -10,7 +10,7 @@ use std::ops::Range;
 use bytes::{Bytes, BytesMut};
 
 use crate::denial::Denial;
-use crate::endpoint::{BodyKind, Call, Endpoint};
+use crate::endpoint::{BodyKind, Call, Endpoint, Vendor};
 
 mod json;
 mod multipart;
@@ -26,6 +26,8 @@ pub struct Operation {
     pub stream: bool,
     /// Where model names stand in the body.
     pub names: ModelNames,
+    /// Further models that the body lets the upstream use instead; whoever may not use them all may not ask so.
+    pub other_models: Vec<String>,
 }
 
 /// The places in a body that name the model.
@@ -61,14 +63,24 @@ impl Operation {
     ) -> Result<Self, Denial> {
         let found = match (&endpoint.call, endpoint.body) {
             (Call::PassThrough(..), BodyKind::Json) if !is_json(content_type) || body.is_empty() => Found::default(),
+            (_, BodyKind::Json) if is_form(content_type) => {
+                return Err(unreadable("the body must be JSON, not a form"));
+            }
             (_, BodyKind::Json) => json::read(&endpoint, body)?,
             (_, BodyKind::Multipart) => multipart::read(content_type, body)?,
             (Call::Realtime, BodyKind::None) => Found { model: model_of_query(query)?, ..Found::default() },
             (_, BodyKind::None) => Found::default(),
         };
+        if contradicts(&endpoint, found.model.as_deref()) {
+            return Err(unreadable("the body names another model than the path"));
+        }
         // The path wins: the vendors whose paths name the model ignore the body's.
-        let model = endpoint.path_model.clone().or(found.model);
-        Ok(Self { endpoint, model, stream: found.stream, names: found.names })
+        let of_body = found.model.filter(|_| endpoint.body_names_model());
+        let model = endpoint.path_model.clone().or(of_body);
+        if model.as_deref().is_some_and(|name| name.len() > MAX_MODEL || name.chars().any(char::is_control)) {
+            return Err(unreadable("the model's name is too long or holds control characters"));
+        }
+        Ok(Self { endpoint, model, stream: found.stream, names: found.names, other_models: found.other_models })
     }
 
     /// The body with every model name replaced by the upstream's name for it. The same bytes, not a copy, where nothing
@@ -97,6 +109,19 @@ struct Found {
     model: Option<String>,
     stream: bool,
     names: ModelNames,
+    other_models: Vec<String>,
+}
+
+/// Longest model name, in bytes: it comes to stand in paths, logs and look-ups.
+const MAX_MODEL: usize = 512;
+
+/// Behind a vendor's prefix nothing is renamed, so path and body must agree. Azure alone is known to ignore the body's.
+fn contradicts(endpoint: &Endpoint, of_body: Option<&str>) -> bool {
+    let (Call::PassThrough(vendor, _), Some(of_path), Some(of_body)) = (&endpoint.call, &endpoint.path_model, of_body)
+    else {
+        return false;
+    };
+    *vendor != Vendor::Azure && of_body.strip_prefix("models/").unwrap_or(of_body) != of_path
 }
 
 /// Body members that choose where a request goes or with whose credential. Never forwarded. (LiteLLM calls the opt-in
@@ -130,15 +155,25 @@ fn is_json(content_type: Option<&str>) -> bool {
     })
 }
 
+/// Upstreams that take forms as well would not read JSON in such a body.
+fn is_form(content_type: Option<&str>) -> bool {
+    let essence = content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    essence == "application/x-www-form-urlencoded" || essence.starts_with("multipart/")
+}
+
 /// `?model=` of a WebSocket handshake (`deployment` in Azure's form). More than one of them is refused.
 fn model_of_query(query: Option<&str>) -> Result<Option<String>, Denial> {
     let pairs = url::form_urlencoded::parse(query.unwrap_or_default().as_bytes());
-    let mut names = pairs.filter(|(name, _)| name.eq_ignore_ascii_case("model") || name == "deployment");
+    let mut names = pairs.filter(|(name, _)| is_model_parameter(name));
     let first = names.next().map(|(_, model)| model.into_owned());
     match names.next() {
         Some(_) => Err(unreadable("more than one model in the query")),
         None => Ok(first),
     }
+}
+
+fn is_model_parameter(name: &str) -> bool {
+    name.eq_ignore_ascii_case("model") || name.eq_ignore_ascii_case("deployment")
 }
 
 fn splice(body: Bytes, ranges: &[Range<usize>], with: &[u8]) -> Bytes {

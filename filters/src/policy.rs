@@ -69,6 +69,9 @@ pub fn authorize(principal: Principal, operation: Operation, groups: &AccessGrou
     if !allowed && !lists {
         return Err(Denial::ModelForbidden(model.unwrap_or_default()));
     }
+    if let Some(other) = operation.other_models.iter().find(|other| !key.policy.allows_model(other, groups)) {
+        return Err(Denial::ModelForbidden(other.clone()));
+    }
     Ok(Permit { principal, operation, model })
 }
 

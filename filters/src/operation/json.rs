@@ -25,22 +25,26 @@ pub(super) fn read(endpoint: &Endpoint, body: &[u8]) -> Result<Found, Denial> {
         return Err(Denial::ForbiddenField(field));
     }
     let stream = members.stream.is_some_and(|raw| raw.get() == "true");
+    let other_models: Vec<String> = members.other_models.iter().flat_map(|raw| names_of(raw)).collect();
     match &endpoint.call {
-        Call::Gemini { .. } => gemini(endpoint, &members, text).map(|names| Found { model: None, stream, names }),
-        Call::PassThrough(..) if members.model.is_none() => Ok(Found { stream, ..Found::default() }),
+        Call::Gemini { .. } => {
+            gemini(endpoint, &members, text).map(|names| Found { stream, names, ..Found::default() })
+        }
+        Call::PassThrough(..) if members.model.is_none() => Ok(Found { stream, other_models, ..Found::default() }),
         _ => {
             let Some(raw) = members.model.filter(|raw| raw.get() != "null") else {
                 let names = match members.model {
                     Some(null) => ModelNames::Json { prefix: "", ranges: vec![range(text, null)] },
                     None => ModelNames::Missing(brace),
                 };
-                return Ok(Found { model: None, stream, names });
+                return Ok(Found { model: None, stream, names, other_models });
             };
             let model = string_of(raw).ok_or_else(|| unreadable("model must be a string"))?;
             Ok(Found {
                 model: Some(model),
                 stream,
                 names: ModelNames::Json { prefix: "", ranges: vec![range(text, raw)] },
+                other_models,
             })
         }
     }
@@ -69,6 +73,12 @@ pub(super) fn string(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
+/// The models of a list that the upstream may fall back to (OpenRouter's `models`). What is no list
+/// of names counts as one name that nobody is granted singly.
+fn names_of(raw: &RawValue) -> Vec<String> {
+    serde_json::from_str(raw.get()).unwrap_or_else(|_| vec![raw.get().to_owned()])
+}
+
 fn string_of(raw: &RawValue) -> Option<String> {
     serde_json::from_str(raw.get()).ok()
 }
@@ -84,6 +94,7 @@ struct Read<'a> {
     model: Option<&'a RawValue>,
     stream: Option<&'a RawValue>,
     request_models: Vec<&'a RawValue>,
+    other_models: Vec<&'a RawValue>,
     forbidden: Option<String>,
 }
 
@@ -116,8 +127,9 @@ impl<'de> Visitor<'de> for Members {
                 "model" => once(&mut read.model, map.next_value()?, "model")?,
                 "stream" => once(&mut read.stream, map.next_value()?, "stream")?,
                 "requests" if self.requests => {
-                    read.request_models.extend(models_of(map.next_value()?).map_err(A::Error::custom)?)
+                    read.request_models.extend(models_of(map.next_value()?).map_err(A::Error::custom)?);
                 }
+                "models" => read.other_models.push(map.next_value()?),
                 // Some upstreams (those written in Go) match members without regard to case, the last one winning.
                 other if other.eq_ignore_ascii_case("model") => {
                     return Err(A::Error::custom("a member differs from model in case only"));
