@@ -112,7 +112,7 @@ impl CredentialSlots {
         let known = KNOWN.iter().filter_map(move |(name, scheme)| read(headers, name, *scheme));
         let additional = self.additional.iter().filter_map(move |name| read(headers, name, Scheme::Optional));
         let google = query.filter(move |_| dialect_of(path, headers) == Dialect::Gemini).and_then(key_of_query);
-        known.chain(additional).chain(google.map(Ok)).chain(key_of_protocols(headers).map(Ok))
+        known.chain(additional).chain(google).chain(key_of_protocols(headers).map(Ok))
     }
 
     /// Whether this configuration has anything that could verify a value of this shape.
@@ -236,9 +236,13 @@ fn behind_scheme(value: &str) -> Option<&str> {
 }
 
 /// `?key=`, which Google's REST samples and older SDKs use. Encoded characters cannot be part of a key of ours.
-fn key_of_query(query: &str) -> Option<Credential<'_>> {
-    let text = query.split('&').find_map(|pair| pair.strip_prefix("key="))?;
-    (!text.is_empty()).then_some(Credential { text, slot: "?key" })
+fn key_of_query(query: &str) -> Option<Result<Credential<'_>, Denial>> {
+    let mut values = query.split('&').filter_map(|pair| pair.strip_prefix("key="));
+    let text = values.next()?;
+    if values.any(|other| other != text) {
+        return Some(Err(Denial::ConflictingCredentials));
+    }
+    (!text.is_empty()).then_some(Ok(Credential { text, slot: "?key" }))
 }
 
 fn key_of_protocols(headers: &HeaderMap) -> Option<Credential<'_>> {
@@ -255,22 +259,26 @@ pub fn strip_query(query: &str) -> Option<String> {
 }
 
 fn names_credential(pair: &str) -> bool {
-    let name = pair.split('=').next().unwrap_or(pair);
-    // An encoded spelling of the name (`%6bey`) would be decoded by the upstream, so it is stripped as well.
-    let name = percent_decoded(name);
-    ["key", "api_key", "api-key", "access_token"].iter().any(|known| name.eq_ignore_ascii_case(known))
+    matches!(&*parameter_name(pair), "key" | "api_key" | "api-key" | "access_token")
 }
 
-fn percent_decoded(text: &str) -> String {
-    url::form_urlencoded::parse(text.as_bytes()).next().map_or_else(String::new, |(name, _)| name.into_owned())
+/// The name of a query parameter as an upstream may read it: decoded (`%6bey`) and without regard to case.
+pub(crate) fn parameter_name(pair: &str) -> String {
+    let name = url::form_urlencoded::parse(pair.as_bytes()).next().map(|(name, _)| name.to_ascii_lowercase());
+    name.unwrap_or_default()
 }
 
 /// The sub-protocol list without the entry that holds the key; `None` when nothing is left.
 #[must_use]
 pub fn strip_protocols(offered: &HeaderValue) -> Option<HeaderValue> {
     let offered = offered.to_str().ok()?;
-    let kept: Vec<&str> = offered.split(',').map(str::trim).filter(|name| !name.starts_with(PROTOCOL_KEY)).collect();
+    let kept: Vec<&str> = offered.split(',').map(str::trim).filter(|name| !holds_key(name)).collect();
     if kept.is_empty() { None } else { HeaderValue::from_str(&kept.join(", ")).ok() }
+}
+
+/// Stripping is wider than reading: a key in a spelling that is not accepted here is still a key.
+fn holds_key(protocol: &str) -> bool {
+    protocol.get(..PROTOCOL_KEY.len()).is_some_and(|prefix| prefix.eq_ignore_ascii_case(PROTOCOL_KEY))
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@
 use http::{HeaderName, HeaderValue};
 
 use super::upstream::{Provider, Upstream};
-use crate::credential::strip_query;
+use crate::credential::{parameter_name, strip_query};
 use crate::endpoint::{Call, Endpoint};
 
 /// The request line and the credential for one upstream.
@@ -84,7 +84,9 @@ impl Upstream {
             Call::PassThrough(_, path) => Some(path.clone()),
             _ if self.is_azure_v1() => openai_path(call),
             Call::OpenAi("/responses") => Some("/openai/responses".to_owned()),
-            Call::OpenAi(path) => Some(format!("/openai/deployments/{model}{path}")),
+            Call::OpenAi(path) => {
+                Some(format!("/openai/deployments/{}{path}", path_segments(model)?.replace('/', "%2F")))
+            }
             Call::Realtime => Some("/openai/realtime".to_owned()),
             _ => None,
         }
@@ -97,8 +99,7 @@ impl Upstream {
         let mut asked_version = None;
         let mut pairs: Vec<String> = Vec::new();
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-            let name = pair.split('=').next().unwrap_or(pair);
-            match name {
+            match &*parameter_name(pair) {
                 "api-version" if !matches!(endpoint.call, Call::PassThrough(..)) => asked_version = Some(pair),
                 "model" | "deployment" if realtime => {}
                 _ => pairs.push(pair.to_owned()),
@@ -159,12 +160,45 @@ fn gemini_path(call: &Call, model: &str) -> Option<(String, ProviderSlot)> {
     match call {
         Call::Gemini { version, action } => {
             let version = version.unwrap_or("v1beta");
-            Some((format!("/{version}/models/{model}:{action}"), ProviderSlot::XGoogApiKey))
+            Some((format!("/{version}/models/{}:{action}", path_segments(model)?), ProviderSlot::XGoogApiKey))
         }
         Call::OpenAi(path @ ("/chat/completions" | "/embeddings" | "/images/generations")) => {
             Some((format!("/v1beta/openai{path}"), ProviderSlot::Bearer))
         }
         Call::PassThrough(_, path) => Some((path.clone(), ProviderSlot::XGoogApiKey)),
         _ => None,
+    }
+}
+
+/// A model's name as a part of a path. Where a pattern lets the caller choose it, it must not be able to leave its place:
+/// `None` for what would be a dot segment or an empty one.
+fn path_segments(model: &str) -> Option<String> {
+    if model.split('/').any(|segment| matches!(segment, "" | "." | "..")) {
+        return None;
+    }
+    let encoded = |segment: &str| {
+        let text: String = url::form_urlencoded::byte_serialize(segment.as_bytes()).collect();
+        text.replace('+', "%20")
+    };
+    Some(model.split('/').map(encoded).collect::<Vec<_>>().join("/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::path_segments;
+
+    #[test]
+    fn a_model_cannot_leave_its_place_in_the_path() {
+        for (model, part) in [
+            ("gpt-4o_mini.1", Some("gpt-4o_mini.1")),
+            ("vendor/name", Some("vendor/name")),
+            ("a?b=c#d:e f\r\n%2e", Some("a%3Fb%3Dc%23d%3Ae%20f%0D%0A%252e")),
+            ("a/../b", None),
+            ("..", None),
+            ("a//b", None),
+            ("", None),
+        ] {
+            assert_eq!(path_segments(model).as_deref(), part, "{model:?}");
+        }
     }
 }
