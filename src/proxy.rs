@@ -260,7 +260,7 @@ impl ProxyHttp for Gateway {
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut RequestContext) -> FailToProxy {
-        ctx.failure = Some(error.to_string());
+        ctx.failure = Some(upstream::words(error));
         let gone = *error.esource() == ErrorSource::Downstream;
         if gone || session.response_written().is_some() {
             return FailToProxy { error_code: 0, can_reuse_downstream: false };

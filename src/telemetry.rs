@@ -3,6 +3,7 @@
 //! No label grows with users: keys, models and paths are in the event, never on the metrics page. Nothing here ever
 //! sees a credential, a query or a body.
 
+use std::borrow::Cow;
 use std::io::IsTerminal;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -147,20 +148,20 @@ impl Telemetry {
             target: "portcullis::request",
             method = event.method,
             request.id = event.id,
-            path = event.path,
+            path = event.path.map(without_keys).as_deref(),
             source = event.source.map(tracing::field::display),
             status = event.status,
             principal.id = event.principal,
             auth.method = event.auth_method,
             key.alias = event.key_alias,
-            model = event.model,
+            model = event.model.map(without_keys).as_deref(),
             stream = event.stream,
             upstream.name = event.upstream,
             upstream.status = event.upstream_status,
             attempts = event.attempts,
             denial = event.denial,
-            cause = event.cause,
-            failure = event.failure,
+            cause = event.cause.as_deref().map(without_keys).as_deref(),
+            failure = event.failure.as_deref().map(without_keys).as_deref(),
             bytes_sent = event.bytes_sent,
             ttfb_ms = event.first_byte.map(millis),
             duration_ms = millis(event.duration),
@@ -183,6 +184,25 @@ impl Telemetry {
         String::from_utf8(page).map_err(|error| prometheus::Error::Msg(error.to_string()))
     }
 }
+
+/// What a caller wrote, without what looks like a key in it: paths of the management API hold keys, and people put them
+/// where a model's name belongs.
+fn without_keys(text: &str) -> Cow<'_, str> {
+    let mut shown = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find("sk-") {
+        let (before, key) = rest.split_at(at);
+        let end = key.find(|c: char| !(c.is_ascii_alphanumeric() || "-_.".contains(c))).unwrap_or(key.len());
+        let inside_word = before.ends_with(|c: char| c.is_ascii_alphanumeric());
+        shown.push_str(before);
+        shown.push_str(if inside_word || end < SHORTEST_KEY { &key[..end] } else { "sk-..." });
+        rest = &key[end..];
+    }
+    if shown.is_empty() { Cow::Borrowed(text) } else { Cow::Owned(shown + rest) }
+}
+
+/// Shorter words behind `sk-` are placeholders.
+const SHORTEST_KEY: usize = 8;
 
 /// Starts writing events to standard error. Only our own crates speak: libraries repeat request lines and header bytes
 /// in their messages, and those hold credentials.
@@ -218,4 +238,23 @@ fn class(status: Option<u16>) -> &'static str {
 
 fn millis(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1e6).round() / 1e3
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_keys;
+
+    #[test]
+    fn keys_in_callers_words_are_not_logged() {
+        for (text, logged) in [
+            ("/key/sk-0123456789/regenerate", "/key/sk-.../regenerate"),
+            ("/v1/chat/completions", "/v1/chat/completions"),
+            ("model forbidden: sk-0123456789", "model forbidden: sk-..."),
+            ("desk-assistant-large", "desk-assistant-large"),
+            ("sk-12", "sk-12"),
+            ("sk-0123456789,sk-abcdefghij", "sk-...,sk-..."),
+        ] {
+            assert_eq!(without_keys(text), logged);
+        }
+    }
 }

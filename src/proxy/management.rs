@@ -17,6 +17,7 @@ use portcullis_admin_api::routes::{Role, Route};
 use portcullis_admin_api::{ClientAddress, RequestId};
 use portcullis_filters::denial::Denial;
 use portcullis_filters::endpoint::BodyKind;
+use portcullis_filters::path::CanonicalPath;
 
 use super::body::{self, BodyMemory, RequestBody};
 use super::context::RequestContext;
@@ -69,7 +70,7 @@ impl Management {
             }
         };
         let header = session.req_header();
-        let mut request = Request::builder().method(header.method.clone()).uri(header.uri.clone());
+        let mut request = Request::builder().method(header.method.clone()).uri(target(ctx, session));
         if let Some(headers) = request.headers_mut() {
             headers.clone_from(&header.headers);
         }
@@ -99,4 +100,13 @@ impl Management {
 
 fn root(path: &str) -> Option<&str> {
     path.split('/').nth(1)
+}
+
+/// The router sees the path that the role was decided by, not another spelling of it.
+fn target(ctx: &RequestContext, session: &Session) -> String {
+    let path = ctx.path.as_ref().map_or("/", CanonicalPath::as_str);
+    match ctx.query(session) {
+        Some(query) => format!("{path}?{query}"),
+        None => path.to_owned(),
+    }
 }

@@ -100,6 +100,9 @@ const IDENTITY: &[&str] = &[
     "x-rewrite-url",
 ];
 
+/// Headers by which servers (Google's among them) take another method than the one that was allowed here.
+const METHOD_OVERRIDES: &[&str] = &["x-http-method", "x-http-method-override", "x-method-override"];
+
 const ORGANIZATION: HeaderName = HeaderName::from_static("openai-organization");
 
 /// Makes the outgoing head: the request line, the length and the credential are ours, every known slot is emptied, and
@@ -115,7 +118,7 @@ pub(super) fn rewrite_head(
     for name in slots.headers() {
         outgoing.remove_header(name);
     }
-    for name in IDENTITY {
+    for name in IDENTITY.iter().chain(METHOD_OVERRIDES) {
         outgoing.remove_header(*name);
     }
     if let Some(offered) = outgoing.headers.get(SEC_WEBSOCKET_PROTOCOL).cloned() {
@@ -169,5 +172,23 @@ pub(super) fn denial_of(error: &Error, ctx: &RequestContext) -> Denial {
         return Denial::UpstreamTimeout;
     }
     let model = ctx.admission.as_ref().and_then(|admission| admission.permit.model());
-    Denial::UpstreamUnavailable { model: model.unwrap_or_default().to_owned(), cause: error.to_string() }
+    Denial::UpstreamUnavailable { model: model.unwrap_or_default().to_owned(), cause: words(error) }
+}
+
+/// An error for the log. Pingora puts bytes of a head that it cannot read into its messages, and a provider may repeat
+/// what it was sent; so only failures to connect, where nothing was sent yet, are told in full.
+pub(super) fn words(error: &Error) -> String {
+    use ErrorType as E;
+    match error.etype() {
+        E::ConnectTimedout
+        | E::ConnectRefused
+        | E::ConnectNoRoute
+        | E::ConnectError
+        | E::BindError
+        | E::SocketError
+        | E::TLSHandshakeFailure
+        | E::TLSHandshakeTimedout
+        | E::InvalidCert => error.to_string(),
+        kind => format!("{} {}", error.esource().as_str(), kind.as_str()),
+    }
 }
