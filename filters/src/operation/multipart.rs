@@ -17,7 +17,7 @@ pub(super) fn read(content_type: Option<&str>, body: &[u8]) -> Result<Found, Den
     let boundary = boundary(content_type.unwrap_or_default()).ok_or_else(|| unreadable("the body must be a form"))?;
     let mut model = None;
     for Part { head, content } in parts(body, boundary)? {
-        let Some(name) = name_of(head)? else { continue };
+        let name = name_of(head)?;
         if !name.eq_ignore_ascii_case("model") {
             continue;
         }
@@ -86,8 +86,10 @@ fn parts<'a>(body: &'a [u8], boundary: &str) -> Result<Vec<Part<'a>>, Denial> {
     Ok(parts)
 }
 
+const FORM_DATA: &str = "form-data";
+
 /// The `name` of a part's `Content-Disposition`. Every head that parsers read in different ways is refused.
-fn name_of(head: &[u8]) -> Result<Option<&str>, Denial> {
+fn name_of(head: &[u8]) -> Result<&str, Denial> {
     let refused = || unreadable("a part of the form has an ambiguous head");
     let head = std::str::from_utf8(head).map_err(|_| refused())?;
     let mut disposition = None;
@@ -104,13 +106,16 @@ fn name_of(head: &[u8]) -> Result<Option<&str>, Denial> {
             return Err(refused());
         }
     }
-    let Some(disposition) = disposition else { return Ok(None) };
-    let parameters = disposition.trim().strip_prefix("form-data").ok_or_else(refused)?;
+    let (kind, parameters) =
+        disposition.unwrap_or_default().trim().split_at_checked(FORM_DATA.len()).ok_or_else(refused)?;
+    if !kind.eq_ignore_ascii_case(FORM_DATA) {
+        return Err(refused());
+    }
     name_among(parameters).ok_or_else(refused)
 }
 
-/// Reads `; name="model"; filename="a.wav"` to its end. `None`: it cannot be read in one way only.
-fn name_among(mut text: &str) -> Option<Option<&str>> {
+/// Reads `; name="model"; filename="a.wav"` to its end. `None`: it has no name, or cannot be read in one way only.
+fn name_among(mut text: &str) -> Option<&str> {
     let mut found = None;
     while !text.trim().is_empty() {
         let (name, rest) = text.trim_start().strip_prefix(';')?.split_once('=')?;
@@ -127,7 +132,7 @@ fn name_among(mut text: &str) -> Option<Option<&str>> {
         }
         text = rest;
     }
-    Some(found)
+    found
 }
 
 /// A quoted string, or a token up to the next parameter, and what stands behind it.
