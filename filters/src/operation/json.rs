@@ -76,7 +76,8 @@ pub(super) fn string(text: &str) -> String {
 /// The models of a list that the upstream may fall back to (OpenRouter's `models`). What is no list
 /// of names counts as one name that nobody is granted singly.
 fn names_of(raw: &RawValue) -> Vec<String> {
-    serde_json::from_str(raw.get()).unwrap_or_else(|_| vec![raw.get().to_owned()])
+    let names: Result<Option<Vec<String>>, _> = serde_json::from_str(raw.get());
+    names.map(Option::unwrap_or_default).unwrap_or_else(|_| vec![raw.get().to_owned()])
 }
 
 fn string_of(raw: &RawValue) -> Option<String> {

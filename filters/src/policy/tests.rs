@@ -187,3 +187,27 @@ proptest! {
         prop_assert_eq!(open, expected);
     }
 }
+
+/// A list to fall back on must not open what the key does not list.
+#[test]
+fn every_model_that_an_upstream_may_take_instead_must_be_open() {
+    let asked = |models: &str| {
+        let body = format!(r#"{{"model":"gpt-4o","models":{models}}}"#);
+        Operation::read(chat("gpt-4o").endpoint, None, None, body.as_bytes()).unwrap()
+    };
+    for (granted, models, open) in [
+        (&["gpt-4o"][..], r#"[]"#, true),
+        (&["gpt-4o"], "null", true),
+        (&["gpt-4o"], r#"["gpt-4o"]"#, true),
+        (&["gpt-4o"], r#"["gpt-4o","o3"]"#, false),
+        (&["gpt-4o"], r#"["gpt-4o",1]"#, false),
+        (&["gpt-4o"], r#"{"gpt-4o":1}"#, false),
+        (&["gpt-4o"], r#"[],"models":["o3"]"#, false),
+        (&["gpt-4o", "o*"], r#"["o3"]"#, true),
+        (&[], r#"["o3"]"#, true),
+    ] {
+        let outcome = authorize(principal(policy(granted, &[], &[])), asked(models), &groups());
+        assert_eq!(outcome.is_ok(), open, "{granted:?} {models}");
+    }
+    assert!(authorize(Principal::Master, asked(r#"["o3"]"#), &groups()).is_ok());
+}
