@@ -2,6 +2,8 @@
 //! replayed, the article's session is typed, every `curl` line of the documents is run, and the tables in `docs/` are
 //! compared with what the program does.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod article;
 mod check;
 mod compatibility;
