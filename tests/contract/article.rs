@@ -122,13 +122,14 @@ fn has_what_the_article_shows(answer: &Value) {
 /// Every field of LiteLLM's answer: those of the request, and those that only an answer has.
 fn has_what_litellm_answers(answer: &Value) {
     const FIELDS: &str = "access_group_ids agent_id aliases allowed_cache_controls allowed_passthrough_routes allowed_routes \
-        allowed_vector_store_indexes auto_rotate blocked budget_duration budget_fallbacks budget_id budget_limits config \
-        created_at created_by default_estimated_output_tokens denied_passthrough_routes disable_global_guardrails duration \
-        enable_prompt_caching end_user_budget_id enforced_params expires guardrails key key_alias key_name key_type \
-        litellm_budget_table max_budget max_parallel_requests mcp_rpm_limit metadata model_max_budget model_rpm_limit model_tpm_limit models \
-        object_permission organization_id permissions policies project_id prompts rotation_interval router_settings \
-        rpm_limit rpm_limit_type soft_budget spend tag_rpm_limit tags team_id throttle_on_budget_exceeded token token_id tpd_limit tpm_limit tpm_limit_type \
-        updated_at updated_by user_id";
+        allowed_vector_store_indexes auto_rotate blocked budget_duration budget_fallbacks budget_id budget_limits \
+        config created_at created_by default_estimated_output_tokens denied_passthrough_routes \
+        disable_global_guardrails duration enable_prompt_caching end_user_budget_id enforced_params expires \
+        guardrails key key_alias key_name key_type litellm_budget_table max_budget max_parallel_requests \
+        mcp_rpm_limit metadata model_max_budget model_rpm_limit model_tpm_limit models object_permission \
+        organization_id permissions policies project_id prompts rotation_interval router_settings rpm_limit \
+        rpm_limit_type soft_budget spend tag_rpm_limit tags team_id throttle_on_budget_exceeded token token_id \
+        tpd_limit tpm_limit tpm_limit_type updated_at updated_by user_id";
     let missing: Vec<_> = FIELDS.split_ascii_whitespace().filter(|name| answer.get(name).is_none()).collect();
     assert_eq!(missing, [""; 0]);
     assert_eq!(answer["token"], answer["token_id"]);
