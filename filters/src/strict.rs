@@ -3,7 +3,7 @@
 //! 0.9.1: bare LF, content-length beside transfer-encoding, `gzip, chunked`, repeated lengths, a missing Host, large
 //! heads). Pure, so that it can be fuzzed and put in front of another server.
 
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, HeaderName, Version};
 
 use crate::denial::Denial;
@@ -92,11 +92,31 @@ pub fn check_headers(headers: &HeaderMap, version: Version, bounds: &HeadBounds)
     if SINGLE.iter().any(|name| headers.get_all(name).iter().nth(1).is_some()) {
         return Err(malformed("a field that may come once came twice"));
     }
+    refuse_connection_options(headers)?;
     if headers.get(EXPECT).is_some_and(|expected| !expected.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
         return Err(malformed("unknown expectation"));
     }
     headers.keys().try_for_each(|name| refuse_disguise(name.as_str()))
 }
+
+/// Pingora gives up without an answer when `Connection` has many options, one of these, or one that is no field name; and
+/// a length that is not passed on would leave the body without an end.
+fn refuse_connection_options(headers: &HeaderMap) -> Result<(), Denial> {
+    let options = headers.get_all(CONNECTION).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    let options = options.map(|option| option.trim_ascii()).filter(|option| !option.is_empty());
+    for (count, option) in options.enumerate() {
+        let is_token = option.iter().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte));
+        let reserved = UNNAMEABLE.iter().any(|name| option.eq_ignore_ascii_case(name.as_bytes()));
+        if !is_token || reserved || count == MAX_CONNECTION_OPTIONS {
+            return Err(malformed("unusable Connection"));
+        }
+    }
+    Ok(())
+}
+
+const MAX_CONNECTION_OPTIONS: usize = 9;
+const UNNAMEABLE: [&str; 6] =
+    ["content-length", "host", "transfer-encoding", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"];
 
 /// Fields of which two parsers may take different lines, and by which a body is read here.
 static SINGLE: [HeaderName; 4] = [CONTENT_ENCODING, CONTENT_TYPE, EXPECT, UPGRADE];
@@ -190,12 +210,17 @@ mod tests {
             &[("upgrade", "websocket"), ("upgrade", "h2c")],
             &[("host", "b")],
             &[("expect", "a miracle")],
+            &[("connection", "close, content-length")],
+            &[("connection", "Host")],
+            &[("connection", "keep-alive, \"x\"")],
+            &[("connection", "a,b,c,d,e,f,g,h,i,j")],
             &[("x_api_key", "sk-1")],
             &[("content_length", "3")],
             &[("x.api.key", "sk-1")],
         ] {
             assert!(matches!(headers(lines), Err(Denial::MalformedRequest(_))), "{lines:?} passed");
         }
+        assert_eq!(headers(&[("connection", "keep-alive, , Upgrade, x-api-key")]), Ok(()));
         assert_eq!(headers(&[("session_id", "a"), ("transfer-encoding", "chunked")]), Ok(()));
         let missing = check_headers(&HeaderMap::new(), Version::HTTP_11, &BOUNDS);
         assert_eq!(missing, Err(Denial::MalformedRequest("exactly one Host is needed")));
