@@ -90,6 +90,7 @@ pub async fn read(
     }
     let mut room = declared.unwrap_or(0);
     let mut held = vec![memory.reserve(room)?];
+    let keeps_alive = session.get_keepalive().is_some();
     continue_if_expected(session).await?;
     let mut body = BytesMut::with_capacity(declared.unwrap_or(0));
     let started = Instant::now();
@@ -110,7 +111,8 @@ pub async fn read(
         }
         body.extend_from_slice(&chunk);
     }
-    if session.get_keepalive().is_some() {
+    // Pingora takes an interim answer for one that came before the end of the body, and would close.
+    if keeps_alive {
         session.set_keepalive(Some(http.keep_alive.as_secs().max(1)));
     }
     let bytes = body.freeze();
