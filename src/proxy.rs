@@ -266,6 +266,8 @@ impl ProxyHttp for Gateway {
             return FailToProxy { error_code: 0, can_reuse_downstream: false };
         }
         let denial = upstream::denial_of(error, ctx);
+        // Pingora closes after a failure whatever is returned here; the answer must say so.
+        session.set_keepalive(None);
         let written = self.refuse(session, ctx, denial).await;
         let error_code =
             session.response_written().filter(|_| written.is_ok()).map_or(0, |answer| answer.status.as_u16());
