@@ -127,7 +127,10 @@ impl RouteTable {
         if routes.is_empty() {
             return Err(Denial::UnsupportedDialect(asked.to_owned()));
         }
-        let untried = |route: &Route| !tried.iter().any(|other| Arc::ptr_eq(other, &route.upstream));
+        // The built-in model answers before anything is sent on, so it stands in for nobody.
+        let stands_in = |route: &Route| tried.is_empty() || route.upstream.settings().provider != Provider::Mock;
+        let untried =
+            |route: &Route| stands_in(route) && !tried.iter().any(|other| Arc::ptr_eq(other, &route.upstream));
         draw(routes.into_iter().filter(untried).collect(), now, random).ok_or_else(|| Denial::UpstreamUnavailable {
             model: asked.to_owned(),
             cause: "every deployment was tried".to_owned(),

@@ -12,7 +12,7 @@ use super::reader::Section;
 pub struct RoutingSettings {
     /// How many further deployments are tried before the first byte of an answer.
     pub num_retries: u32,
-    /// Failures within a minute after which a deployment is left alone.
+    /// Failures in a row that a deployment may have before it is left alone.
     pub allowed_fails: u32,
     /// For how long it is left alone; zero never does.
     pub cooldown: Duration,

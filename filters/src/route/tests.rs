@@ -271,6 +271,15 @@ fn a_weight_of_zero_only_stands_in() {
 }
 
 #[test]
+fn the_built_in_model_stands_in_for_nobody() {
+    let mock = DeploymentSettings { weight: 0, ..deployment("m", Provider::Mock, "mock", "mock://built-in") };
+    let routes = table(vec![weighted("a", 1), mock]);
+    let first = routes.resolve(&permit(CHAT, None, "m"), None, &[], NOW, 0).unwrap().upstream;
+    assert_eq!(first.settings().base.host_str(), Some("a"));
+    assert!(routes.resolve(&permit(CHAT, None, "m"), None, &[first], NOW, 0).is_err());
+}
+
+#[test]
 fn a_deployment_rests_after_too_many_failures_in_a_row() {
     let settings = RoutingSettings { allowed_fails: 1, cooldown: Duration::from_secs(5), ..RoutingSettings::default() };
     let routes = RouteTable::new(vec![weighted("a", 1), weighted("b", 1)], Vec::new(), settings);
