@@ -164,6 +164,7 @@ impl H2Connection {
     /// When the certificate is not trusted by `trust`, or the other side does not choose HTTP/2.
     pub async fn tls(addr: SocketAddr, name: &'static str, trust: Arc<rustls::ClientConfig>) -> Self {
         let stream = TcpStream::connect(addr).await.expect("a listener");
+        stream.set_nodelay(true).expect("an open socket");
         let name = ServerName::try_from(name).expect("a host name");
         let connect = tokio_rustls::TlsConnector::from(trust).connect(name, stream);
         let stream = crate::within("the TLS handshake", connect).await.expect("a trusted certificate");
