@@ -173,6 +173,9 @@ impl ProxyHttp for Gateway {
         };
         let renamed = admission.renamed_body(route);
         upstream::rewrite_head(outgoing, route, renamed.len(), &ctx.live.gate.slots)?;
+        if admission.permit.operation().is_json() {
+            upstream::never_call_a_form(outgoing)?;
+        }
         ctx.outgoing_body = renamed;
         Ok(())
     }

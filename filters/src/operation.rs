@@ -63,9 +63,6 @@ impl Operation {
     ) -> Result<Self, Denial> {
         let found = match (&endpoint.call, endpoint.body) {
             (Call::PassThrough(..), BodyKind::Json) if !is_json(content_type) || body.is_empty() => Found::default(),
-            (_, BodyKind::Json) if is_form(content_type) => {
-                return Err(unreadable("the body must be JSON, not a form"));
-            }
             (_, BodyKind::Json) => json::read(&endpoint, body)?,
             (_, BodyKind::Multipart) => multipart::read(content_type, body)?,
             (Call::Realtime, BodyKind::None) => Found { model: model_of_query(query)?, ..Found::default() },
@@ -81,6 +78,13 @@ impl Operation {
             return Err(unreadable("the model's name is too long or holds control characters"));
         }
         Ok(Self { endpoint, model, stream: found.stream, names: found.names, other_models: found.other_models })
+    }
+
+    /// Whether the body was judged as JSON, whatever the caller called it (`curl -d` calls everything a form). It must go
+    /// on as JSON then: an upstream that takes forms would read another model in it.
+    #[must_use]
+    pub fn is_json(&self) -> bool {
+        self.endpoint.body == BodyKind::Json && !matches!(self.endpoint.call, Call::PassThrough(..))
     }
 
     /// The body with every model name replaced by the upstream's name for it. The same bytes, not a copy, where nothing
@@ -155,9 +159,10 @@ fn is_json(content_type: Option<&str>) -> bool {
     })
 }
 
-/// Upstreams that take forms as well would not read JSON in such a body.
-fn is_form(content_type: Option<&str>) -> bool {
-    let essence = content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+/// Whether this is the content type of a form, in which nobody reads JSON.
+#[must_use]
+pub fn is_form(content_type: &str) -> bool {
+    let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     essence == "application/x-www-form-urlencoded" || essence.starts_with("multipart/")
 }
 

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{CONTENT_LENGTH, EXPECT, HOST, SEC_WEBSOCKET_PROTOCOL, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, SEC_WEBSOCKET_PROTOCOL, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderName, HeaderValue, StatusCode, Uri};
 use pingora::http::RequestHeader;
 use pingora::prelude::HttpPeer;
@@ -14,6 +14,7 @@ use pingora::protocols::TcpKeepalive;
 use pingora::{Error, ErrorType, OrErr, Result};
 use portcullis_filters::credential::{CredentialSlots, strip_protocols};
 use portcullis_filters::denial::Denial;
+use portcullis_filters::operation::is_form;
 use portcullis_filters::route::{Route, Upstream};
 
 use super::context::RequestContext;
@@ -141,6 +142,15 @@ pub(super) fn rewrite_head(
     }
     if let Some((name, value)) = &route.target.credential {
         outgoing.insert_header(name, value)?;
+    }
+    Ok(())
+}
+
+/// What was judged as JSON goes on as JSON, under whatever name it came.
+pub(super) fn never_call_a_form(outgoing: &mut RequestHeader) -> Result<()> {
+    let form = |value: &HeaderValue| value.to_str().map_or(true, is_form);
+    if outgoing.headers.get(CONTENT_TYPE).is_some_and(form) {
+        outgoing.insert_header(CONTENT_TYPE, HeaderValue::from_static("application/json"))?;
     }
     Ok(())
 }

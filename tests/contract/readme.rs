@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use portcullis_bench::gateway::Gateway;
+use portcullis_bench::provider::Provider;
 use serde_json::Value;
 
 use crate::shell::{Typed, curl, curl_lines};
@@ -41,6 +42,28 @@ async fn the_first_command_works_in_a_configured_header_too() {
     let command = curl_lines(&readme)[0].replace("Authorization: Bearer ", "X-Company-Key: ");
     assert!(command.contains("X-Company-Key"), "{command}");
     answers(&command, &curl(&gateway, &command, &[("MASTER_KEY", &key)]).await);
+    gateway.stop().await;
+}
+
+/// `curl -d` without a content type calls its body a form; a provider that takes forms would read another model in it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_curl_calls_a_form_reaches_the_provider_as_json() {
+    let provider = Provider::start().unwrap();
+    let config = format!(
+        "general_settings: {{master_key: sk-0a1b2c3d4e5f6789}}\n\
+         model_list:\n\
+         - model_name: mock\n  \
+           litellm_params: {{model: openai/mock, api_base: '{}/v1', api_key: sk-the-operators-own}}\n",
+        provider.url()
+    );
+    let gateway = gateway(&config).start().await;
+    gateway.watch(&provider);
+    let command = "curl http://127.0.0.1:4000/v1/chat/completions -H \"Authorization: Bearer $MASTER_KEY\" \
+        -d '{\"model\": \"mock\", \"user\": \"&model=other&\", \"messages\": []}'";
+    assert_eq!(curl(&gateway, command, &[("MASTER_KEY", "sk-0a1b2c3d4e5f6789")]).await.status, 200);
+    let seen = provider.next_request().await;
+    assert_eq!(seen.header_values("content-type"), ["application/json"]);
+    assert_eq!(seen.json()["user"], "&model=other&");
     gateway.stop().await;
 }
 

@@ -300,3 +300,16 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn json_that_is_called_a_form_is_json() {
+    for content_type in ["application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "text/plain"] {
+        let read = |body: &[u8]| Operation::read(endpoint(Method::POST, CHAT, None), None, Some(content_type), body);
+        let operation = read(br#"{"model":"a","x":"&model=b&"}"#).unwrap();
+        assert_eq!((operation.model.as_deref(), operation.is_json()), (Some("a"), true), "{content_type}");
+        assert!(read(b"model=a").is_err(), "{content_type}");
+    }
+    assert!(
+        is_form(" Multipart/Form-Data;x") && is_form("application/X-www-form-urlencoded") && !is_form("text/plain")
+    );
+}
