@@ -29,15 +29,16 @@ fn soon() -> SystemTime {
 
 async fn the_old_string_works_until_its_grace_ends(place: Place) {
     let node = place.node();
-    let stored = node.insert(KeyRow { expires: Some(soon() + Duration::from_secs(60)), ..row("old") }).await.unwrap();
+    let (grace_end, key_end) = (soon(), soon() + Duration::from_secs(60));
+    let stored = node.insert(KeyRow { expires: Some(key_end), ..row("old") }).await.unwrap();
     assert!(node.find(hash("old")).await.unwrap().is_some());
     assert_eq!(node.find(hash("new")).await.unwrap(), None);
-    let moved = rotate(&node, &stored, "new", Some(soon())).await.unwrap();
+    let moved = rotate(&node, &stored, "new", Some(grace_end)).await.unwrap();
     assert_eq!((moved.token, moved.version, moved.rotation_count), (hash("new"), 2, 1));
     let fresh = node.find(hash("new")).await.unwrap().expect("the new string works at once");
     let graced = node.find(hash("old")).await.unwrap().expect("the old one goes on");
-    assert_eq!((fresh.id, fresh.expires), (hash("new"), Some(soon() + Duration::from_secs(60))));
-    assert_eq!((graced.id, graced.expires), (hash("new"), Some(soon())), "until the earlier of both ends");
+    assert_eq!((fresh.id, fresh.expires), (hash("new"), Some(key_end)));
+    assert_eq!((graced.id, graced.expires), (hash("new"), Some(grace_end)), "until the earlier of both ends");
     assert_eq!(node.admin.key(hash("old")).await.unwrap(), None, "the row moved");
     assert_eq!(node.admin.key(hash("new")).await.unwrap(), Some(moved.clone()));
     let moved = rotate(&node, &moved, "newer", Some(SystemTime::now() - Duration::from_secs(1))).await.unwrap();
