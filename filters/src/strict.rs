@@ -3,7 +3,9 @@
 //! 0.9.1: bare LF, content-length beside transfer-encoding, `gzip, chunked`, repeated lengths, a missing Host, large
 //! heads). Pure, so that it can be fuzzed and put in front of another server.
 
-use http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, TRANSFER_ENCODING, UPGRADE};
+use http::header::{
+    CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, TRANSFER_ENCODING, UPGRADE,
+};
 use http::{HeaderMap, HeaderName, Version};
 
 use crate::denial::Denial;
