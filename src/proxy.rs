@@ -35,6 +35,7 @@ mod models;
 mod replay;
 mod respond;
 mod strict;
+mod tunnel;
 pub mod upstream;
 
 use body::BodyMemory;
@@ -155,9 +156,13 @@ impl ProxyHttp for Gateway {
         self.answer_here(session, ctx).await
     }
 
-    async fn upstream_peer(&self, _: &mut Session, ctx: &mut RequestContext) -> Result<Box<HttpPeer>, Box<Error>> {
+    async fn upstream_peer(
+        &self,
+        session: &mut Session,
+        ctx: &mut RequestContext,
+    ) -> Result<Box<HttpPeer>, Box<Error>> {
         let route = ctx.route().ok_or_else(|| Error::explain(ErrorType::InternalError, "no admission"))?;
-        let peer = upstream::peer(&route.upstream, &self.resolver, ctx.tried.len()).await;
+        let peer = upstream::peer(&route.upstream, &self.resolver, ctx.tried.len(), session.is_upgrade_req()).await;
         peer.map_err(|why| Error::explain(ErrorType::ConnectError, why))
     }
 

@@ -246,8 +246,9 @@ fn key_of_query(query: &str) -> Option<Result<Credential<'_>, Denial>> {
 }
 
 fn key_of_protocols(headers: &HeaderMap) -> Option<Credential<'_>> {
-    let offered = headers.get(http::header::SEC_WEBSOCKET_PROTOCOL)?.to_str().ok()?;
-    let text = offered.split(',').find_map(|protocol| protocol.trim().strip_prefix(PROTOCOL_KEY))?;
+    let lines = headers.get_all(http::header::SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|line| line.to_str().ok());
+    let mut protocols = lines.flat_map(|line| line.split(','));
+    let text = protocols.find_map(|protocol| protocol.trim().strip_prefix(PROTOCOL_KEY))?;
     (!text.is_empty()).then_some(Credential { text, slot: "sec-websocket-protocol" })
 }
 
@@ -268,11 +269,12 @@ pub(crate) fn parameter_name(pair: &str) -> String {
     name.unwrap_or_default()
 }
 
-/// The sub-protocol list without the entry that holds the key; `None` when nothing is left.
+/// The offered sub-protocols as one list, without the entry that holds the key; `None` when nothing is left.
 #[must_use]
-pub fn strip_protocols(offered: &HeaderValue) -> Option<HeaderValue> {
-    let offered = offered.to_str().ok()?;
-    let kept: Vec<&str> = offered.split(',').map(str::trim).filter(|name| !holds_key(name)).collect();
+pub fn strip_protocols(headers: &HeaderMap) -> Option<HeaderValue> {
+    let lines = headers.get_all(http::header::SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|line| line.to_str().ok());
+    let protocols = lines.flat_map(|line| line.split(',')).map(str::trim);
+    let kept: Vec<&str> = protocols.filter(|name| !name.is_empty() && !holds_key(name)).collect();
     if kept.is_empty() { None } else { HeaderValue::from_str(&kept.join(", ")).ok() }
 }
 

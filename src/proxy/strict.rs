@@ -10,6 +10,7 @@ use portcullis_filters::denial::Denial;
 use portcullis_filters::path::CanonicalPath;
 use portcullis_filters::strict::{HeadBounds, check_headers, check_raw_head};
 
+use super::upstream::TUNNEL_SILENCE;
 use crate::config::HttpSettings;
 
 /// A slow reader is cut off below this pace, in bytes per second.
@@ -64,5 +65,9 @@ fn check_upgrade(session: &mut Session, path: &CanonicalPath) -> Result<(), Deni
     let bodiless = session.req_header().method == Method::GET
         && !session.req_header().headers.contains_key(CONTENT_LENGTH)
         && !session.req_header().headers.contains_key(TRANSFER_ENCODING);
-    if websocket && realtime && bodiless { Ok(()) } else { Err(Denial::MalformedRequest("no such upgrade here")) }
+    if !(websocket && realtime && bodiless) {
+        return Err(Denial::MalformedRequest("no such upgrade here"));
+    }
+    session.set_read_timeout(Some(TUNNEL_SILENCE));
+    Ok(())
 }

@@ -18,12 +18,16 @@ use portcullis_filters::operation::is_form;
 use portcullis_filters::route::{Route, Upstream};
 
 use super::context::RequestContext;
+use super::tunnel::TunnelConnector;
 
-const CONNECT: Duration = Duration::from_secs(5);
+/// For a TCP connection.
+pub(super) const CONNECT: Duration = Duration::from_secs(5);
 const CONNECT_WITH_TLS: Duration = Duration::from_secs(10);
 const WRITE: Duration = Duration::from_secs(60);
 /// Reasoning models think for minutes before their first byte (OpenAI's SDK waits 600 s).
 const READ: Duration = Duration::from_secs(600);
+/// In a tunnel both sides may have nothing to say for a long time; one that is dead on one side ends at last.
+pub(super) const TUNNEL_SILENCE: Duration = Duration::from_secs(3600);
 /// Pooled connections are dropped before the providers' own idle limits.
 const IDLE: Duration = Duration::from_secs(50);
 
@@ -57,8 +61,13 @@ impl Default for Resolver {
     }
 }
 
-/// Where to connect for this upstream.
-pub(super) async fn peer(upstream: &Upstream, resolver: &Resolver, attempt: usize) -> Result<Box<HttpPeer>, String> {
+/// Where to connect for this upstream. `tunnel`: the request asks for a WebSocket.
+pub(super) async fn peer(
+    upstream: &Upstream,
+    resolver: &Resolver,
+    attempt: usize,
+    tunnel: bool,
+) -> Result<Box<HttpPeer>, String> {
     let base = &upstream.settings().base;
     let host = base.host_str().ok_or("the base has no host")?;
     let port = base.port_or_known_default().ok_or("the base has no port")?;
@@ -66,13 +75,16 @@ pub(super) async fn peer(upstream: &Upstream, resolver: &Resolver, attempt: usiz
     let mut peer = HttpPeer::new(address, base.scheme() == "https", host.to_owned());
     // Pingora's pool does not tell tenants apart: connections are never shared across hosts or credentials.
     let mut group = DefaultHasher::new();
-    (host, port, upstream.settings().credential.as_ref().map(|secret| secret.expose())).hash(&mut group);
+    (host, port, upstream.settings().credential.as_ref().map(|secret| secret.expose()), tunnel).hash(&mut group);
     peer.group_key = group.finish();
     let options = &mut peer.options;
     options.connection_timeout = Some(CONNECT);
     options.total_connection_timeout = Some(CONNECT_WITH_TLS);
-    options.read_timeout = Some(upstream.settings().timeout.unwrap_or(READ));
+    options.read_timeout = Some(if tunnel { TUNNEL_SILENCE } else { upstream.settings().timeout.unwrap_or(READ) });
     options.write_timeout = Some(WRITE);
+    if tunnel {
+        options.custom_l4 = Some(Arc::new(TunnelConnector));
+    }
     options.idle_timeout = Some(IDLE);
     options.tcp_keepalive = Some(TcpKeepalive {
         idle: Duration::from_secs(60),
@@ -122,11 +134,10 @@ pub(super) fn rewrite_head(
     for name in IDENTITY.iter().chain(METHOD_OVERRIDES) {
         outgoing.remove_header(*name);
     }
-    if let Some(offered) = outgoing.headers.get(SEC_WEBSOCKET_PROTOCOL).cloned() {
-        outgoing.remove_header(&SEC_WEBSOCKET_PROTOCOL);
-        if let Some(kept) = strip_protocols(&offered) {
-            outgoing.insert_header(SEC_WEBSOCKET_PROTOCOL, kept)?;
-        }
+    let protocols = strip_protocols(&outgoing.headers);
+    outgoing.remove_header(&SEC_WEBSOCKET_PROTOCOL);
+    if let Some(protocols) = protocols {
+        outgoing.insert_header(SEC_WEBSOCKET_PROTOCOL, protocols)?;
     }
     let had_length = outgoing.headers.contains_key(CONTENT_LENGTH) || outgoing.headers.contains_key(TRANSFER_ENCODING);
     outgoing.remove_header(&TRANSFER_ENCODING);

@@ -236,10 +236,15 @@ fn what_holds_a_credential_is_taken_out_of_query_and_protocols() {
         ("realtime, openai-insecure-api-key.sk-1", Some("realtime")),
         ("openai-insecure-api-key.sk-1,realtime,openai-beta.realtime-v1", Some("realtime, openai-beta.realtime-v1")),
         ("openai-insecure-api-key.sk-1", None),
+        ("realtime;openai-insecure-api-key.sk-1, b", Some("realtime, b")),
+        ("openai-insecure-api-key.sk-1;realtime", Some("realtime")),
         ("realtime", Some("realtime")),
     ] {
-        let offered = HeaderValue::from_str(offered).unwrap();
-        assert_eq!(strip_protocols(&offered).as_ref().and_then(|kept| kept.to_str().ok()), kept);
+        let offered = offered.split(';').fold(Request::default(), |mut request, line| {
+            request.put("sec-websocket-protocol", line);
+            request
+        });
+        assert_eq!(strip_protocols(&offered.headers).as_ref().and_then(|kept| kept.to_str().ok()), kept);
     }
 }
 
