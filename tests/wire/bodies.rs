@@ -227,7 +227,7 @@ async fn the_room_for_all_bodies_is_bounded_and_given_back() {
 
 #[tokio::test]
 async fn large_bodies_in_parallel_take_two_copies_each_at_most() {
-    const PARALLEL: usize = 4;
+    const PARALLEL: usize = 3;
     let scene = Scene::new("").await;
     let sent = body("m", 50 * MB);
     let before = scene.gateway.rss_bytes();

@@ -157,6 +157,25 @@ async fn when_all_fail_the_last_answer_is_passed_on() {
     pair.gateway.stop().await;
 }
 
+/// A provider may close a pooled connection just when it is used again: that is not its failure.
+#[tokio::test]
+async fn a_pooled_connection_that_breaks_is_replaced() {
+    let provider = Provider::start().unwrap();
+    let gateway = setup(&[model("m", "openai/there", &format!("{}/v1", provider.url()), &[])], "").start().await;
+    for length in [10, 100_000, 5_000_000] {
+        let body = json!({"model": "m", "pad": "x".repeat(length)}).to_string();
+        assert_eq!(gateway.send(chat(&gateway, MASTER, "{\"model\":\"m\"}")).await.status, 200);
+        let warm = provider.next_request().await;
+        provider.script(Script::cut_before_answer());
+        assert_eq!(gateway.send(chat(&gateway, MASTER, body)).await.status, 200, "{length}");
+        let (cut, again) = (provider.next_request().await, provider.next_request().await);
+        assert_eq!(cut.connection, warm.connection, "{length}: the pooled one was used");
+        assert_ne!(again.connection, cut.connection, "{length}");
+        assert_eq!((again.body.sha256, again.body.complete), (cut.body.sha256, true), "{length}");
+    }
+    gateway.stop().await;
+}
+
 /// Each of these has one deployment, at an address where nobody listens.
 #[tokio::test]
 async fn an_unreachable_model_is_said_in_the_callers_dialect() {

@@ -14,3 +14,4 @@ mod slots;
 mod streams;
 #[path = "../support/mod.rs"]
 mod support;
+mod tunnels;

@@ -67,6 +67,25 @@ async fn a_client_that_leaves_ends_the_call_at_the_provider() {
     scene.gateway.stop().await;
 }
 
+/// The times that bound a request's body do not bound the silence of a model that thinks.
+#[tokio::test]
+async fn a_silent_stream_stays_open() {
+    let scene =
+        Scene::new("portcullis:\n  http:\n    head_timeout: 1s\n    body_timeout: 1s\n    keep_alive: 1s\n").await;
+    let gate = Gate::closed();
+    for script in [Script::paced(&gate), Script::paced(&gate).hold(&gate)] {
+        scene.provider.script(script);
+        let whole = async { scene.chat(STREAM).send().await.unwrap().text().await.unwrap() };
+        let mut whole = Box::pin(whole);
+        let silence = tokio::time::timeout(Duration::from_secs(3), &mut whole).await;
+        assert!(silence.is_err(), "it was ended: {silence:?}");
+        gate.admit(EVENTS + 1);
+        let said = within("the stream", whole).await;
+        assert!(said.ends_with("data: [DONE]\n\n"), "{said}");
+    }
+    scene.gateway.stop().await;
+}
+
 #[tokio::test]
 async fn a_stop_lets_streams_finish_and_takes_nobody_new() {
     let mut scene = Scene::new("").await;
