@@ -102,6 +102,8 @@ async fn a_stop_lets_streams_finish_and_takes_nobody_new() {
         }
     };
     within("closed listeners", refused).await;
+    let silence = tokio::time::timeout(Duration::from_secs(1), response.chunk()).await;
+    assert!(silence.is_err(), "a stream that says nothing is under way too: {silence:?}");
     gate.admit(EVENTS);
     while let Some(event) = next(&mut response).await {
         said += &event;
