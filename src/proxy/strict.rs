@@ -13,8 +13,6 @@ use portcullis_filters::strict::{HeadBounds, check_headers, check_raw_head};
 use super::upstream::TUNNEL_SILENCE;
 use crate::config::HttpSettings;
 
-/// A slow reader is cut off below this pace, in bytes per second.
-const MIN_SEND_RATE: usize = 256;
 /// How long what is left of a body is read after its answer, so that the answer is not lost to a reset.
 const DRAIN: Duration = Duration::from_secs(2);
 
@@ -24,8 +22,9 @@ pub(super) fn set_timeouts(session: &mut Session, http: &HttpSettings) {
         session.set_keepalive(Some(http.keep_alive.as_secs().max(1)));
     }
     session.set_read_timeout(Some(http.body_timeout));
+    // For each piece of an answer, at most 64 KiB. Pingora's least sending rate would take its place, and would give a
+    // small event one second and a large piece minutes.
     session.set_write_timeout(Some(http.body_timeout));
-    session.set_min_send_rate(Some(MIN_SEND_RATE));
     session.set_total_drain_timeout(Some(DRAIN));
 }
 
