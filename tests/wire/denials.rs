@@ -137,7 +137,7 @@ async fn paths_and_methods_that_are_not_served() {
     let no_method = ["invalid_request_error", "invalid_request_error", "UNIMPLEMENTED"];
     for (form, method, path, status) in [
         (Form::OpenAi, Method::POST, "/v1/nothing", 404),
-        (Form::OpenAi, Method::GET, "/", 404),
+        (Form::OpenAi, Method::GET, "/nothing", 404),
         (Form::OpenAi, Method::POST, "/v1/chat/completions/", 404),
         (Form::AzurePath, Method::POST, "/engines/m/nothing", 404),
         (Form::Anthropic, Method::POST, "/v1/messages/nothing", 404),
