@@ -80,6 +80,10 @@ pub fn check_headers(headers: &HeaderMap, version: Version, bounds: &HeadBounds)
     if headers.get_all(HOST).iter().count() > 1 || (version == Version::HTTP_11 && !headers.contains_key(HOST)) {
         return Err(malformed("exactly one Host is needed"));
     }
+    let in_host = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~:[]%".contains(byte);
+    if headers.get(HOST).is_some_and(|host| !host.as_bytes().iter().all(in_host)) {
+        return Err(malformed("unusable Host"));
+    }
     let mut encodings = headers.get_all(TRANSFER_ENCODING).iter();
     if encodings.next().is_some_and(|encoding| encoding != "chunked") || encodings.next().is_some() {
         return Err(malformed("transfer-encoding other than chunked"));
