@@ -149,7 +149,14 @@ fn value(text: &str) -> Option<(&str, &str)> {
         escaped = byte == b'\\' && !escaped;
         ends
     })?;
-    Some((&quoted[..end], &quoted[end + 1..]))
+    // Parsers that do not know quotes take what stands behind a semicolon for the next parameter.
+    let posing = |piece: &str| {
+        let word = |c: &char| c.is_ascii_alphanumeric() || *c == '=';
+        let plain: String = piece.chars().filter(word).collect();
+        plain.to_ascii_lowercase().starts_with("name=model")
+    };
+    let poses = quoted[..end].split(';').skip(1).any(posing);
+    (!poses).then(|| (&quoted[..end], &quoted[end + 1..]))
 }
 
 #[cfg(test)]
@@ -201,6 +208,7 @@ mod tests {
             "Content-Disposition: form-data; name=\"x\"\r\nContent-Disposition: form-data; name=\"model\"",
             "X: y\nContent-Disposition: form-data; name=\"model\"",
             "Content-Disposition : form-data; name=\"model\"",
+            "Content-Disposition: form-data; name=\"x\"; filename=\"a; name=model\"",
             "Content-Disposition: form-data; filename=\"x\" name=\"model\"",
             "Content-Disposition: form-data; name=\"x\"\r\nContent-Transfer-Encoding: base64",
         ] {
