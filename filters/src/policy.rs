@@ -159,8 +159,10 @@ pub(crate) fn matches_pattern(pattern: &str, name: &str) -> bool {
 /// One entry of a key's `allowed_routes`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum RouteRule {
-    /// `openai_routes`, `llm_api_routes`, `/v1/*`: every call to a model.
+    /// `llm_api_routes`: every call to a model, and the vendors' whole APIs behind their prefixes.
     LlmGroup,
+    /// `openai_routes`, `/v1/*`: every call that is known here by itself, but no vendor's prefix.
+    OwnGroup,
     /// `anthropic_routes`
     AnthropicGroup,
     /// `info_routes`: what a key may read about itself and the models.
@@ -174,7 +176,8 @@ enum RouteRule {
 impl RouteRule {
     fn new(text: &str) -> Self {
         match text {
-            "openai_routes" | "llm_api_routes" | "/v1/*" => Self::LlmGroup,
+            "llm_api_routes" => Self::LlmGroup,
+            "openai_routes" | "/v1/*" => Self::OwnGroup,
             "anthropic_routes" => Self::AnthropicGroup,
             "info_routes" => Self::InfoGroup,
             "management_routes" | "key_management_routes" => Self::ManagementGroup,
@@ -186,6 +189,7 @@ impl RouteRule {
         let lists = matches!(endpoint.call, Call::ListModels | Call::RetrieveModel);
         match self {
             Self::LlmGroup => true,
+            Self::OwnGroup => !matches!(endpoint.call, Call::PassThrough(..)),
             Self::AnthropicGroup => matches!(endpoint.call, Call::Anthropic(_)),
             Self::InfoGroup => lists,
             Self::ManagementGroup => false,
@@ -195,7 +199,7 @@ impl RouteRule {
 
     fn allows_management(&self, asked: &str) -> bool {
         match self {
-            Self::LlmGroup | Self::AnthropicGroup => false,
+            Self::LlmGroup | Self::OwnGroup | Self::AnthropicGroup => false,
             Self::InfoGroup => INFO_ROUTES.contains(&unversioned(asked)),
             Self::ManagementGroup => true,
             Self::Path(path) => is_below(unversioned(asked), path),
