@@ -130,6 +130,25 @@ impl RawConnection {
     }
 }
 
+/// Connects over TLS and insists on HTTP/2, for tests that write the frames themselves.
+///
+/// # Panics
+///
+/// When the certificate is not trusted by `trust`, or the other side does not choose HTTP/2.
+pub async fn tls_stream(
+    addr: SocketAddr,
+    name: &'static str,
+    trust: Arc<rustls::ClientConfig>,
+) -> impl AsyncRead + AsyncWrite + Send + Unpin + 'static {
+    let stream = TcpStream::connect(addr).await.expect("a listener");
+    stream.set_nodelay(true).expect("an open socket");
+    let name = ServerName::try_from(name).expect("a host name");
+    let connect = tokio_rustls::TlsConnector::from(trust).connect(name, stream);
+    let stream = crate::within("the TLS handshake", connect).await.expect("a trusted certificate");
+    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
+    stream
+}
+
 /// One HTTP/2 connection.
 #[derive(Debug)]
 pub struct H2Connection {

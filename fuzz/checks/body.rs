@@ -1,0 +1,71 @@
+//! The model that is read is the one that a JSON parser finds, and renaming it changes nothing else.
+
+use bytes::Bytes;
+use http::{HeaderMap, Method};
+use portcullis_filters::endpoint::{self, Endpoint};
+use portcullis_filters::head::RequestHead;
+use portcullis_filters::operation::{ModelNames, Operation};
+use portcullis_filters::path::CanonicalPath;
+use serde_json::Value;
+
+/// Each kind of call that reads JSON.
+const PATHS: &[&str] = &[
+    "/v1/chat/completions",
+    "/v1/messages",
+    "/openai/deployments/m/chat/completions",
+    "/v1beta/models/m:generateContent",
+    "/v1beta/models/m:batchEmbedContents",
+    "/openai/v1/chat/completions",
+    "/anthropic/v1/messages",
+    "/gemini/v1beta/models/m:generateContent",
+    "/azure/openai/deployments/m/chat/completions",
+    "/openai/v1/batches",
+];
+
+const UPSTREAM_NAME: &str = "vendor/\"name\"\n\u{f6}";
+
+/// The first byte of `data` chooses the call, the rest is the body.
+pub(crate) fn check(data: &[u8]) {
+    let Some((choice, body)) = data.split_first() else { return };
+    let endpoint = endpoint_of(PATHS[usize::from(*choice) % PATHS.len()]);
+    let Ok(operation) = Operation::read(endpoint.clone(), None, Some("application/json"), body) else { return };
+    let renamed = operation.rename_model(Bytes::copy_from_slice(body), UPSTREAM_NAME);
+    // The reading is lenient in what it skips: numbers out of range and half surrogates are the upstream's to refuse.
+    let Ok(before) = serde_json::from_slice::<Value>(body) else { return };
+    if endpoint.path_model.is_none()
+        && let Some(model) = &operation.model
+    {
+        assert_eq!(before["model"], Value::from(model.as_str()), "another model was read");
+    }
+    let after: Value = serde_json::from_slice(&renamed).expect("renaming keeps JSON");
+    assert_eq!(after, expected(before, &operation.names));
+}
+
+fn expected(mut body: Value, names: &ModelNames) -> Value {
+    let (prefix, count) = match names {
+        ModelNames::Absent | ModelNames::Form(_) => return body,
+        ModelNames::Missing(_) => ("", 1),
+        ModelNames::Json { prefix, ranges } => (*prefix, ranges.len()),
+    };
+    let name = Value::from(format!("{prefix}{UPSTREAM_NAME}"));
+    let missing = matches!(names, ModelNames::Missing(_));
+    let mut renamed = 0;
+    if missing || body.get("model").is_some() {
+        body["model"] = name.clone();
+        renamed += 1;
+    }
+    let nested = body.get_mut("requests").filter(|_| renamed < count).and_then(Value::as_array_mut);
+    for element in nested.into_iter().flatten() {
+        if let Some(model) = element.get_mut("model") {
+            *model = name.clone();
+        }
+    }
+    body
+}
+
+fn endpoint_of(path: &str) -> Endpoint {
+    let path = CanonicalPath::parse(path).expect("a path of the table");
+    let headers = HeaderMap::new();
+    let head = RequestHead { method: &Method::POST, path: &path, query: None, headers: &headers, source: None };
+    endpoint::classify(&head).expect("a call of the table")
+}

@@ -1,0 +1,8 @@
+//! Runs `checks/form.rs` on what the fuzzer makes up.
+
+#![no_main]
+
+#[path = "../checks/form.rs"]
+mod check;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| check::check(data));
