@@ -146,7 +146,7 @@ impl Telemetry {
         }
         tracing::info!(
             target: "portcullis::request",
-            method = event.method,
+            method = &*without_keys(event.method),
             request.id = event.id,
             path = event.path.map(without_keys).as_deref(),
             source = event.source.map(tracing::field::display),
