@@ -42,7 +42,7 @@ impl Caller {
     pub(crate) fn user_id(&self) -> String {
         match self.principal.key() {
             None => OPERATOR.to_owned(),
-            Some(key) => key.user_id.clone().unwrap_or_else(|| self.principal.id()),
+            Some(key) => key.user_id.as_deref().map_or_else(|| self.principal.id(), str::to_owned),
         }
     }
 }

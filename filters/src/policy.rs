@@ -37,7 +37,7 @@ impl Permit {
     /// The names and patterns that the principal's key lists; empty where it may use any model.
     #[must_use]
     pub fn granted_models(&self) -> &[String] {
-        self.principal.key().and_then(|key| key.policy.models.as_deref()).unwrap_or_default()
+        self.principal.key().and_then(|key| key.policy.models()).unwrap_or_default()
     }
 
     /// Whether this principal may also see or use the model of this name. For listings.
@@ -64,7 +64,7 @@ pub fn authorize(principal: Principal, operation: Operation, groups: &AccessGrou
     let allowed = match &model {
         Some(model) => key.policy.allows_model(model, groups),
         // A call without a model (a file of a pass-through vendor, say) is open to keys that may use any model.
-        None => key.policy.models.is_none(),
+        None => key.policy.models().is_none(),
     };
     if !allowed && !lists {
         return Err(Denial::ModelForbidden(model.unwrap_or_default()));
@@ -98,8 +98,13 @@ impl AccessGroups {
 }
 
 /// What a key may do, compiled from the lists that its row holds.
+///
+/// Most keys have no such rules, and many keys are held in memory: those without pay for a pointer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Policy {
+pub struct Policy(Option<Box<Rules>>);
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Rules {
     /// `None` opens every model.
     models: Option<Vec<String>>,
     /// `None` leaves the routes to the role.
@@ -114,18 +119,19 @@ impl Policy {
     pub fn new(models: &[String], routes: &[String], aliases: BTreeMap<String, String>) -> Self {
         let all = models.is_empty() || models.iter().any(|name| name == "*" || name == "all-proxy-models");
         let granted = models.iter().filter(|name| !matches!(name.as_str(), "no-default-models" | "all-team-models"));
-        let rules = routes.iter().filter(|rule| !rule.is_empty());
-        Self {
+        let listed = routes.iter().filter(|rule| !rule.is_empty());
+        let rules = Rules {
             models: (!all).then(|| granted.cloned().collect()),
-            routes: (!routes.is_empty()).then(|| rules.map(|rule| RouteRule::new(rule)).collect()),
+            routes: (!routes.is_empty()).then(|| listed.map(|rule| RouteRule::new(rule)).collect()),
             aliases,
-        }
+        };
+        Self((rules != Rules::default()).then(|| Box::new(rules)))
     }
 
     /// Whether the model is open: by name, by pattern, or through a group that it belongs to.
     #[must_use]
     pub fn allows_model(&self, model: &str, groups: &AccessGroups) -> bool {
-        let Some(granted) = &self.models else { return true };
+        let Some(granted) = self.models() else { return true };
         let member_of = groups.of(model);
         granted.iter().any(|grant| matches_pattern(grant, model) || member_of.contains(grant))
     }
@@ -133,17 +139,25 @@ impl Policy {
     /// Whether the LLM call of this endpoint is open.
     #[must_use]
     pub fn allows_route(&self, endpoint: &Endpoint) -> bool {
-        self.routes.as_ref().is_none_or(|rules| rules.iter().any(|rule| rule.allows(endpoint)))
+        self.routes().is_none_or(|rules| rules.iter().any(|rule| rule.allows(endpoint)))
     }
 
     /// Whether a management route of this path is open as far as the key's own list goes; the role is asked besides.
     #[must_use]
     pub fn allows_management_route(&self, path: &str) -> bool {
-        self.routes.as_ref().is_none_or(|rules| rules.iter().any(|rule| rule.allows_management(path)))
+        self.routes().is_none_or(|rules| rules.iter().any(|rule| rule.allows_management(path)))
     }
 
     fn resolve_alias<'a>(&'a self, model: &'a str) -> &'a str {
-        self.aliases.get(model).map_or(model, String::as_str)
+        self.0.as_ref().and_then(|rules| rules.aliases.get(model)).map_or(model, String::as_str)
+    }
+
+    fn models(&self) -> Option<&[String]> {
+        self.0.as_ref()?.models.as_deref()
+    }
+
+    fn routes(&self) -> Option<&[RouteRule]> {
+        self.0.as_ref()?.routes.as_deref()
     }
 }
 

@@ -63,7 +63,7 @@ pub struct RequestContext {
     pub(super) denial: Option<Denial>,
     /// Pingora's words for what went wrong on the way; for the log.
     pub(super) failure: Option<String>,
-    principal: Option<(String, &'static str, Option<String>)>,
+    principal: Option<(String, &'static str, Option<Box<str>>)>,
     model: Option<String>,
     stream: bool,
     started: Instant,

@@ -119,10 +119,10 @@ pub(super) fn key_record(row: &Row<'_>) -> Read<KeyRecord> {
     let (expires, revoked) = (row.time(8)?, row.time(10)?);
     Ok(KeyRecord {
         id: row.hash(0)?,
-        alias: row.text(1)?,
-        user_id: row.text(2)?,
-        team_id: row.text(3)?,
-        organization_id: row.text(4)?,
+        alias: row.text(1)?.map(Into::into),
+        user_id: row.text(2)?.map(Into::into),
+        team_id: row.text(3)?.map(Into::into),
+        organization_id: row.text(4)?.map(Into::into),
         policy: Policy::new(&models, &routes, aliases),
         expires: [expires, revoked].into_iter().flatten().min(),
         blocked: row.truth(9)?.unwrap_or(false),

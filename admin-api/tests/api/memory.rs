@@ -198,10 +198,10 @@ impl KeyStore for Memory {
             let row = found.map_err(|error| StoreUnavailable(error.to_string()))?;
             Ok(row.map(|row| KeyRecord {
                 id: row.token,
-                alias: row.key_alias,
-                user_id: row.user_id,
-                team_id: row.team_id,
-                organization_id: row.organization_id,
+                alias: row.key_alias.map(Into::into),
+                user_id: row.user_id.map(Into::into),
+                team_id: row.team_id.map(Into::into),
+                organization_id: row.organization_id.map(Into::into),
                 policy: Policy::new(&row.models, &row.allowed_routes, row.aliases),
                 expires: row.expires,
                 blocked: row.blocked == Some(true),

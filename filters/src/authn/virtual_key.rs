@@ -114,19 +114,20 @@ impl<'de> Deserialize<'de> for KeyHash {
     }
 }
 
-/// What the decision needs to know of a virtual key. The store makes it from a row; the cache holds it.
+/// What the decision needs to know of a virtual key. The store makes it from a row; the cache holds it, in such numbers
+/// that its size counts.
 #[derive(Debug, PartialEq)]
 pub struct KeyRecord {
     /// The public id: the hash of the key string now in force, also when the caller still uses the one before a rotation.
     pub id: KeyHash,
     /// The operator's name for the key.
-    pub alias: Option<String>,
+    pub alias: Option<Box<str>>,
     /// Owner, team and organisation, as LiteLLM's ids; kept for logs, enforced with users and teams.
-    pub user_id: Option<String>,
+    pub user_id: Option<Box<str>>,
     /// See `user_id`.
-    pub team_id: Option<String>,
+    pub team_id: Option<Box<str>>,
     /// See `user_id`.
-    pub organization_id: Option<String>,
+    pub organization_id: Option<Box<str>>,
     /// Which models and routes are open.
     pub policy: Policy,
     /// From this instant on the key is refused. For a string within its grace period this is the end of the grace
