@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use crate::caller::{Caller, UNKNOWN, Wanted};
 use crate::figures::{Times, say};
-use crate::node::{Lines, MASTER, managed, start, turn};
+use crate::node::{Lines, MASTER, SHOWN_ONCE, managed, shown_master_key, start, turn};
 use crate::support;
 
 const STORE: &str = "sqlite://{dir}/keys.db";
@@ -107,13 +107,11 @@ async fn write_until_killed(node: &Gateway, answered: &watch::Sender<usize>) -> 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_master_key_made_at_the_first_start_goes_on_working_and_is_not_shown_again() {
-    const SHOWN: &str = "It is shown this once";
     let _turn = turn().await;
     let mut first = support::gateway("general_settings:\n  database_url: sqlite://{dir}/keys.db\n").start().await;
     let output = first.output();
-    assert_eq!(output.matches(SHOWN).count(), 1, "{output}");
-    let master = output.lines().find_map(|line| line.strip_prefix("    sk-")).unwrap();
-    let master = format!("sk-{master}");
+    assert_eq!(output.matches(SHOWN_ONCE).count(), 1, "{output}");
+    let master = shown_master_key(&output);
     assert!(Wanted::Served.fits(&Caller::new(first.data_addr()).models(&master).await));
     first.signal(Signal::SIGTERM);
     first.wait().await;
@@ -126,6 +124,6 @@ async fn a_master_key_made_at_the_first_start_goes_on_working_and_is_not_shown_a
     assert!(Wanted::Served.fits(&caller.models(&master).await));
     let made = caller.post("/key/generate", &master, &json!({})).await;
     assert_eq!(made.status, 200, "it is the operator's");
-    assert!(!again.output().contains(SHOWN));
+    assert!(!again.output().contains(SHOWN_ONCE));
     again.stop().await;
 }

@@ -53,5 +53,6 @@ pub(crate) fn mebibytes(bytes: u64) -> String {
 /// Says a figure, also where the output of passing tests is hidden.
 pub(crate) fn say(figure: &str) {
     let build = if cfg!(debug_assertions) { "debug" } else { "release" };
-    writeln!(std::io::stdout(), "figure ({build}): {figure}").unwrap();
+    let mut out = std::io::stdout();
+    writeln!(out, "figure ({build}): {figure}").unwrap();
 }

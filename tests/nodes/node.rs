@@ -11,6 +11,9 @@ use crate::support;
 /// Every node's master key.
 pub(crate) const MASTER: &str = "sk-nodes-master-0d4f9a7c1e5b";
 
+/// What a node says when it shows the master key that it made.
+pub(crate) const SHOWN_ONCE: &str = "It is shown this once";
+
 /// The model that every node serves from the provider.
 pub(crate) const MODEL: &str = "small";
 
@@ -95,4 +98,10 @@ async fn answered(node: &Gateway, path: &str, body: &Value) -> Answer {
     let response = node.request(Method::POST, path).bearer_auth(MASTER).json(body).send().await.unwrap();
     let (status, headers) = (response.status().as_u16(), response.headers().clone());
     Answer { status, headers, body: response.bytes().await.unwrap() }
+}
+
+/// The master key in the output of a node that made one.
+pub(crate) fn shown_master_key(output: &str) -> String {
+    let shown = output.lines().map(str::trim).find(|line| line.starts_with("sk-"));
+    shown.unwrap_or_else(|| panic!("no key in {output}")).to_owned()
 }

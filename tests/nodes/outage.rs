@@ -12,8 +12,9 @@ use tokio::time::interval;
 use crate::caller::{Caller, UNKNOWN, Wanted, shown};
 use crate::figures::{millis, say};
 use crate::load::Load;
-use crate::node::{Lines, MASTER, database, manage, managed, metric, setup, start, turn};
+use crate::node::{Lines, MASTER, SHOWN_ONCE, database, manage, managed, metric, setup, shown_master_key, start, turn};
 use crate::postgres_server::{PostgresServer, as_owner, run};
+use crate::support;
 
 /// How long anything may take to come back by itself.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -180,6 +181,25 @@ async fn a_node_starts_without_its_database_and_uses_it_when_it_appears() {
     until_readiness_says(&node, "connected").await;
     let key = node.generate_key(&json!({})).await;
     assert!(Wanted::Served.fits(&caller.chat(&key).await));
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_master_key_is_made_as_soon_as_there_is_a_database_to_keep_it() {
+    let _turn = turn().await;
+    let server = PostgresServer::start();
+    let config = format!("general_settings:\n  database_url: \"{}\"\n", server.database().await);
+    stop(&server);
+    let node = support::gateway(&config).start().await;
+    assert!(!node.output().contains(SHOWN_ONCE), "a key that nobody can keep is not shown");
+    let mut caller = Caller::new(node.data_addr());
+    assert!(Wanted::StoreAway.fits(&caller.models("sk-nobody-has-this").await));
+    server.launch();
+    node.printed("To choose your own").await;
+    let master = shown_master_key(&node.output());
+    assert_eq!(node.output().matches(SHOWN_ONCE).count(), 1);
+    let made = caller.post("/key/generate", &master, &json!({})).await;
+    assert_eq!(made.status, 200, "{}", shown(&made));
     node.stop().await;
 }
 
