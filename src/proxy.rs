@@ -35,7 +35,6 @@ mod models;
 mod replay;
 mod respond;
 mod strict;
-mod tunnel;
 pub mod upstream;
 
 use body::BodyMemory;

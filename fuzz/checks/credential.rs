@@ -43,11 +43,9 @@ fn taken_and_stripped(slots: &CredentialSlots, path: &CanonicalPath, query: Opti
     for name in slots.headers() {
         kept.remove(name);
     }
-    if let Some(offered) = kept.remove(SEC_WEBSOCKET_PROTOCOL)
-        && let Some(left) = strip_protocols(&offered)
-    {
-        kept.insert(SEC_WEBSOCKET_PROTOCOL, left);
-    }
+    let left = strip_protocols(&kept);
+    kept.remove(SEC_WEBSOCKET_PROTOCOL);
+    kept.extend(left.map(|left| (SEC_WEBSOCKET_PROTOCOL, left)));
     let query = query.and_then(strip_query);
     let head = RequestHead { method: &Method::POST, path, query: query.as_deref(), headers: &kept, source: None };
     assert_eq!(slots.extract(&head).err(), Some(Denial::MissingCredential), "a credential is forwarded");

@@ -39,8 +39,10 @@ pub(super) fn check(session: &mut Session, http: &HttpSettings) -> Result<Canoni
     if !METHODS.contains(&header.method) {
         return Err(Denial::MethodNotAllowed);
     }
-    let target =
-        std::str::from_utf8(header.raw_path()).map_err(|_| Denial::MalformedRequest("request target is not ASCII"))?;
+    let target = std::str::from_utf8(header.raw_path());
+    let target = target.map_err(|_| Denial::MalformedRequest("request target is not ASCII"))?;
+    // The absolute form must be accepted (RFC 9112, section 3.2.2). Pingora has compared its authority with Host.
+    let target = if target.starts_with("http://") { header.uri.path() } else { target };
     let path = CanonicalPath::parse(target.split('?').next().unwrap_or_default())?;
     check_upgrade(session, &path)?;
     Ok(path)

@@ -18,10 +18,9 @@ use portcullis_filters::operation::is_form;
 use portcullis_filters::route::{Route, Upstream};
 
 use super::context::RequestContext;
-use super::tunnel::TunnelConnector;
 
 /// For a TCP connection.
-pub(super) const CONNECT: Duration = Duration::from_secs(5);
+const CONNECT: Duration = Duration::from_secs(5);
 const CONNECT_WITH_TLS: Duration = Duration::from_secs(10);
 const WRITE: Duration = Duration::from_secs(60);
 /// Reasoning models think for minutes before their first byte (OpenAI's SDK waits 600 s).
@@ -75,16 +74,13 @@ pub(super) async fn peer(
     let mut peer = HttpPeer::new(address, base.scheme() == "https", host.to_owned());
     // Pingora's pool does not tell tenants apart: connections are never shared across hosts or credentials.
     let mut group = DefaultHasher::new();
-    (host, port, upstream.settings().credential.as_ref().map(|secret| secret.expose()), tunnel).hash(&mut group);
+    (host, port, upstream.settings().credential.as_ref().map(|secret| secret.expose())).hash(&mut group);
     peer.group_key = group.finish();
     let options = &mut peer.options;
     options.connection_timeout = Some(CONNECT);
     options.total_connection_timeout = Some(CONNECT_WITH_TLS);
     options.read_timeout = Some(if tunnel { TUNNEL_SILENCE } else { upstream.settings().timeout.unwrap_or(READ) });
     options.write_timeout = Some(WRITE);
-    if tunnel {
-        options.custom_l4 = Some(Arc::new(TunnelConnector));
-    }
     options.idle_timeout = Some(IDLE);
     options.tcp_keepalive = Some(TcpKeepalive {
         idle: Duration::from_secs(60),

@@ -1,5 +1,8 @@
 //! The gateway under attack: everything here is sent by somebody who wants in, through, or the process down.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::print_stdout, reason = "figures and counts are part of what the tests report")]
+
 #[path = "../support/mod.rs"]
 mod support;
 
