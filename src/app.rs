@@ -14,6 +14,7 @@ use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
 use pingora::apps::HttpServerOptions;
 use pingora::listeners::tls::TlsSettings;
+use pingora::protocols::http::v2::server::{H2Options, default_h2_options};
 use pingora::server::configuration::ServerConf;
 use pingora::server::{RunArgs, Server};
 use pingora::services::listening::Service;
@@ -98,6 +99,7 @@ pub fn serve(source: Source, loaded: Loaded) -> Result<()> {
     let mut options = HttpServerOptions::default();
     options.h2_idle_timeout = Some(settings.http.keep_alive);
     proxy.server_options = Some(options);
+    proxy.h2_options = Some(h2_options());
     let edge = Edge::new(proxy, Arc::clone(&live), settings.http.max_connections);
     let mut data = Service::new("data".to_owned(), edge);
     listen(&mut data, &settings)?;
@@ -152,6 +154,13 @@ fn server_conf(settings: &Settings) -> ServerConf {
         max_retries: 2 * (settings.routing.num_retries as usize + 1),
         ..ServerConf::default()
     }
+}
+
+/// HTTP/2's first windows of 64 KiB would hold a large prompt to some 640 KB/s at a round trip of 100 ms.
+fn h2_options() -> H2Options {
+    let mut options = default_h2_options();
+    options.initial_window_size(512 * 1024).initial_connection_window_size(2 * 1024 * 1024);
+    options
 }
 
 fn listen(data: &mut Service<Edge>, settings: &Settings) -> Result<()> {

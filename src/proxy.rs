@@ -97,7 +97,8 @@ impl Gateway {
             Call::ListModels | Call::RetrieveModel => None, // answered here, from the permit
             _ => Some(live.routes.resolve(&permit, ctx.query(session), &[], now, random())?),
         };
-        Ok(Admission { permit, route, body })
+        let names = permit.operation().names.clone();
+        Ok(Admission { permit, route, body, names })
     }
 
     /// Answers what needs no upstream. `true`: the answer is written.
@@ -171,16 +172,15 @@ impl ProxyHttp for Gateway {
         outgoing: &mut RequestHeader,
         ctx: &mut RequestContext,
     ) -> Result<(), Box<Error>> {
-        let admission = ctx.admission.as_ref().and_then(|admission| Some((admission, admission.route.as_ref()?)));
-        let Some((admission, route)) = admission else {
-            return Err(Error::explain(ErrorType::InternalError, "no admission"));
-        };
-        let renamed = admission.renamed_body(route);
-        upstream::rewrite_head(outgoing, route, renamed.len(), &ctx.live.gate.slots)?;
+        let no_admission = || Error::explain(ErrorType::InternalError, "no admission");
+        let admission = ctx.admission.as_mut().ok_or_else(no_admission)?;
+        let body = admission.outgoing_body();
+        let route = admission.route.as_ref().ok_or_else(no_admission)?;
+        upstream::rewrite_head(outgoing, route, body.len(), &ctx.live.gate.slots)?;
         if admission.permit.operation().is_json() {
             upstream::never_call_a_form(outgoing)?;
         }
-        ctx.outgoing_body = renamed;
+        ctx.outgoing_body = body;
         Ok(())
     }
 

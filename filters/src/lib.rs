@@ -9,7 +9,7 @@
 //! | --- | --- |
 //! | [`endpoint::Endpoint`] | which API call a canonical path names |
 //! | [`head::RequestHead`] | borrowed method, canonical path, headers, client address |
-//! | [`credential::Slot`] | a place in a request where a credential sits |
+//! | [`credential::CredentialSlots`] | the places in a request where a credential may sit, in order |
 //! | [`credential::Credential`] | the secret as presented, unverified |
 //! | [`principal::Principal`] | who it is, after authentication |
 //! | [`authn::Authenticators`] | the chain that turns a credential into a principal; first to answer wins |

@@ -86,26 +86,33 @@ impl Operation {
     pub fn is_json(&self) -> bool {
         self.endpoint.body == BodyKind::Json && !matches!(self.endpoint.call, Call::PassThrough(..))
     }
+}
 
-    /// The body with every model name replaced by the upstream's name for it. The same bytes, not a copy, where nothing
-    /// changes.
+impl ModelNames {
+    /// The body with every model name replaced by the upstream's name for it. Notes where the names stand afterwards, so
+    /// that another upstream's name can take their place. A body that nobody else holds is changed where it is.
     #[must_use]
-    pub fn rename_model(&self, body: Bytes, name: &str) -> Bytes {
-        match &self.names {
-            ModelNames::Absent => body,
-            ModelNames::Form(range) => splice(body, std::slice::from_ref(range), name.as_bytes()),
-            ModelNames::Json { prefix, ranges } => {
-                splice(body, ranges, json::string(&format!("{prefix}{name}")).as_bytes())
-            }
-            ModelNames::Missing(brace) => {
-                let rest = body[brace + 1..].trim_ascii_start();
-                let comma = if rest.starts_with(b"}") { "" } else { "," };
-                let member = format!("\"model\":{}{comma}", json::string(name));
-                splice(body, std::slice::from_ref(&(brace + 1..brace + 1)), member.as_bytes())
+    pub fn rename(&mut self, body: Bytes, name: &str) -> Bytes {
+        match self {
+            Self::Absent => body,
+            Self::Form(range) => splice(body, std::slice::from_mut(range), name.as_bytes()),
+            Self::Json { prefix, ranges } => splice(body, ranges, json::string(&format!("{prefix}{name}")).as_bytes()),
+            Self::Missing(brace) => {
+                let at = *brace + 1;
+                let comma = if body[at..].trim_ascii_start().starts_with(b"}") { "" } else { "," };
+                let name = json::string(name);
+                let member = format!("{MODEL_MEMBER}{name}{comma}");
+                let body = splice(body, std::slice::from_mut(&mut (at..at)), member.as_bytes());
+                let start = at + MODEL_MEMBER.len();
+                let range = start..start + name.len();
+                *self = Self::Json { prefix: "", ranges: vec![range] };
+                body
             }
         }
     }
 }
+
+const MODEL_MEMBER: &str = "\"model\":";
 
 /// What a body says.
 #[derive(Default)]
@@ -181,19 +188,38 @@ fn is_model_parameter(name: &str) -> bool {
     name.eq_ignore_ascii_case("model") || name.eq_ignore_ascii_case("deployment")
 }
 
-fn splice(body: Bytes, ranges: &[Range<usize>], with: &[u8]) -> Bytes {
+/// Puts `with` in the place of each range, and moves the ranges to where it stands then.
+fn splice(body: Bytes, ranges: &mut [Range<usize>], with: &[u8]) -> Bytes {
     if ranges.iter().all(|range| body[range.clone()] == *with) && !ranges.is_empty() {
         return body;
     }
+    let body = match (body.try_into_mut(), &mut *ranges) {
+        (Ok(body), [range]) => return splice_in_place(body, range, with).freeze(),
+        (Ok(body), _) => body.freeze(),
+        (Err(body), _) => body,
+    };
     let mut spliced = BytesMut::with_capacity(body.len() + ranges.len() * with.len());
     let mut copied = 0;
     for range in ranges {
         spliced.extend_from_slice(&body[copied..range.start]);
-        spliced.extend_from_slice(with);
         copied = range.end;
+        *range = spliced.len()..spliced.len() + with.len();
+        spliced.extend_from_slice(with);
     }
     spliced.extend_from_slice(&body[copied..]);
     spliced.freeze()
+}
+
+/// Bodies may be large and are held by nobody else, as a rule: what stands behind the name moves, nothing is copied.
+fn splice_in_place(mut body: BytesMut, range: &mut Range<usize>, with: &[u8]) -> BytesMut {
+    let length = body.len();
+    let end = range.start + with.len();
+    body.resize(length.max(length - range.len() + with.len()), 0);
+    body.copy_within(range.end..length, end);
+    body.truncate(length - range.len() + with.len());
+    body[range.start..end].copy_from_slice(with);
+    *range = range.start..end;
+    body
 }
 
 #[cfg(test)]

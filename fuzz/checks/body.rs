@@ -29,7 +29,7 @@ pub(crate) fn check(data: &[u8]) {
     let Some((choice, body)) = data.split_first() else { return };
     let endpoint = endpoint_of(PATHS[usize::from(*choice) % PATHS.len()]);
     let Ok(operation) = Operation::read(endpoint.clone(), None, Some("application/json"), body) else { return };
-    let renamed = operation.rename_model(Bytes::copy_from_slice(body), UPSTREAM_NAME);
+    let renamed = operation.names.clone().rename(Bytes::copy_from_slice(body), UPSTREAM_NAME);
     // The reading is lenient in what it skips: numbers out of range and half surrogates are the upstream's to refuse.
     let Ok(before) = serde_json::from_slice::<Value>(body) else { return };
     if endpoint.path_model.is_none()

@@ -19,12 +19,12 @@ pub(crate) fn check(data: &[u8]) {
     let Ok(operation) = read(data) else { return };
     let lenient = lenient_models(data);
     assert!(lenient <= 1, "a lenient parser finds {lenient} models");
-    let renamed = operation.rename_model(Bytes::copy_from_slice(data), "upstream-name");
+    let renamed = operation.names.clone().rename(Bytes::copy_from_slice(data), "upstream-name");
     let model = operation.model.as_deref().expect("a form without a model is refused");
     assert_eq!(renamed.len() + model.len(), data.len() + "upstream-name".len());
     let again = read(&renamed).expect("renaming keeps the form");
     assert_eq!(again.model.as_deref(), Some("upstream-name"));
-    assert_eq!(again.rename_model(renamed, model), data, "renaming back restores every byte");
+    assert_eq!(again.names.clone().rename(renamed, model), data, "renaming back restores every byte");
 }
 
 /// Parts called `model`, as a parser counts them that takes any line end, any case, any quoting and any place.

@@ -5,8 +5,8 @@
 //!
 //! * *Armed tail*: the buffer is switched on for the last 64 KiB only. It then holds the tail, Pingora offers the tail
 //!   once for each upstream, and `request_body_filter` sends our whole body in its place.
-//! * *Replay*: a longer body of unknown length leaves no tail to arm; the session is replaced by one that plays our
-//!   bytes ([`super::replay`]).
+//! * *Replay*: a longer body of unknown length leaves no tail to arm; the session is replaced by one that offers a tail
+//!   of its own ([`super::replay`]).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,6 +52,9 @@ impl BodyMemory {
     }
 }
 
+/// Room for a longer model name, so that a body that gets one need not move.
+const LONGER_NAME: usize = 256;
+
 /// A whole request body and the room that it takes.
 #[derive(Default)]
 pub struct RequestBody {
@@ -64,6 +67,17 @@ impl RequestBody {
     #[must_use]
     pub fn bytes(&self) -> Bytes {
         self.bytes.clone()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// Changes the bytes, which nobody else needs to hold meanwhile.
+    pub fn replace(&mut self, change: impl FnOnce(Bytes) -> Bytes) {
+        self.bytes = change(std::mem::take(&mut self.bytes));
     }
 }
 
@@ -92,7 +106,7 @@ pub async fn read(
     let mut held = vec![memory.reserve(room)?];
     let keeps_alive = session.get_keepalive().is_some();
     continue_if_expected(session).await?;
-    let mut body = BytesMut::with_capacity(declared.unwrap_or(0));
+    let mut body = BytesMut::with_capacity(declared.map_or(0, |length| length + LONGER_NAME));
     let started = Instant::now();
     loop {
         let left = declared.map(|length| length.saturating_sub(body.len()));
@@ -117,7 +131,7 @@ pub async fn read(
     }
     let bytes = body.freeze();
     if session.get_retry_buffer().is_none() && !bytes.is_empty() {
-        replay::play(session, bytes.clone());
+        replay::play(session, Bytes::copy_from_slice(&bytes[bytes.len() - 1..]));
     }
     Ok(RequestBody { bytes, _held: held })
 }

@@ -12,7 +12,7 @@ use pingora_proxy::Session;
 use portcullis_filters::denial::Denial;
 use portcullis_filters::endpoint::{Dialect, dialect_of};
 use portcullis_filters::head::RequestHead;
-use portcullis_filters::operation::Operation;
+use portcullis_filters::operation::{ModelNames, Operation};
 use portcullis_filters::path::CanonicalPath;
 use portcullis_filters::policy::Permit;
 use portcullis_filters::principal::Principal;
@@ -29,18 +29,22 @@ pub struct Admission {
     pub permit: Permit,
     /// The upstream in charge; replaced when it fails before the first byte. `None`: answered here.
     pub route: Option<Route>,
-    /// The body as received.
+    /// The body: as received, or as the last upstream that was tried calls the model.
     pub body: RequestBody,
+    /// Where the body names the model.
+    pub names: ModelNames,
 }
 
 impl Admission {
-    /// The body under the upstream's name for the model; the received bytes themselves where the names agree.
-    pub(super) fn renamed_body(&self, route: &Route) -> Bytes {
-        let body = self.body.bytes();
-        if route.model.is_empty() || body.is_empty() || !route.target.model_in_body {
-            return body;
+    /// The body under the name that the upstream in charge has for the model; the received bytes where the names agree.
+    pub(super) fn outgoing_body(&mut self) -> Bytes {
+        let route = self.route.as_ref().filter(|route| !route.model.is_empty() && route.target.model_in_body);
+        if let Some(route) = route
+            && !self.body.is_empty()
+        {
+            self.body.replace(|body| self.names.rename(body, &route.model));
         }
-        self.permit.operation().rename_model(body, &route.model)
+        self.body.bytes()
     }
 }
 

@@ -24,7 +24,8 @@ use pingora::protocols::l4::socket::SocketAddr;
 use pingora::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 
-/// Replaces the downstream session by one that plays `body`.
+/// Replaces the downstream session by one that plays `body`: any bytes, in whose place `request_body_filter` sends the
+/// whole body.
 pub(super) fn play(session: &mut Session, body: Bytes) {
     session.set_keepalive(None);
     let vacant = Box::new(ServerSession::new_custom(Box::new(())));

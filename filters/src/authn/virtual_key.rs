@@ -174,13 +174,16 @@ impl VirtualKeyAuthenticator {
         if VirtualKey::parse(presented).is_none() {
             return Ok(None);
         }
-        if !self.cache.holds(&hash) {
+        let asks_store = !self.cache.holds(&hash);
+        if asks_store {
             self.failures.check(source, now)?;
         }
         let record = match self.cache.find(&self.store, hash, now).await {
             Ok(Some(record)) => record,
             Ok(None) => {
-                self.failures.record(source, now);
+                if asks_store {
+                    self.failures.record(source, now);
+                }
                 return Ok(None);
             }
             Err(StoreUnavailable(cause)) => return Err(Denial::StoreUnavailable(cause)),

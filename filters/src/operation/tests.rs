@@ -26,7 +26,7 @@ fn read(path: &str, body: &str) -> Result<Operation, Denial> {
 
 fn renamed(path: &str, body: &str, name: &str) -> String {
     let operation = read(path, body).unwrap();
-    String::from_utf8(operation.rename_model(Bytes::copy_from_slice(body.as_bytes()), name).to_vec()).unwrap()
+    String::from_utf8(operation.names.clone().rename(Bytes::copy_from_slice(body.as_bytes()), name).to_vec()).unwrap()
 }
 
 #[test]
@@ -160,7 +160,7 @@ fn only_the_name_changes() {
 fn a_body_that_keeps_its_name_is_not_copied() {
     let body = Bytes::from_static(br#"{"model": "same" }"#);
     let operation = read(CHAT, r#"{"model": "same" }"#).unwrap();
-    assert_eq!(operation.rename_model(body.clone(), "same").as_ptr(), body.as_ptr());
+    assert_eq!(operation.names.clone().rename(body.clone(), "same").as_ptr(), body.as_ptr());
 }
 
 #[test]
@@ -205,7 +205,7 @@ fn a_form_gives_its_model_and_keeps_every_other_byte() {
             let body = format!("{}{}--b0--\r\n", part(file, "\0\r\n\r\nID3--b"), part(head, "whisper-1"));
             let operation = form(&body).unwrap_or_else(|denial| panic!("{body:?}: {denial}"));
             assert_eq!(operation.model.as_deref(), Some("whisper-1"));
-            let renamed = operation.rename_model(Bytes::from(body.clone()), "large");
+            let renamed = operation.names.clone().rename(Bytes::from(body.clone()), "large");
             assert_eq!(renamed, body.replace("whisper-1", "large"));
         }
     }
@@ -312,4 +312,27 @@ fn json_that_is_called_a_form_is_json() {
     assert!(
         is_form(" Multipart/Form-Data;x") && is_form("application/X-www-form-urlencoded") && !is_form("text/plain")
     );
+}
+
+#[test]
+fn a_body_that_nobody_else_holds_is_renamed_where_it_is_and_again() {
+    let long = "x".repeat(100_000);
+    for text in [
+        format!("{{\"model\": \"m\", \"a\": \"{long}\"}}"),
+        format!("{{\"a\": \"{long}\", \"model\": \"m\"}}"),
+        format!("{{\"a\": \"{long}\"}}"),
+    ] {
+        let operation = read(CHAT, &text).unwrap();
+        let mut body = bytes::BytesMut::with_capacity(text.len() + 256);
+        body.extend_from_slice(text.as_bytes());
+        let place = body.as_ptr();
+        let (mut names, mut body) = (operation.names, body.freeze());
+        for name in ["a-much-longer-name", "s", "\u{e4}", "a-much-longer-name"] {
+            body = names.rename(body, name);
+            let mut expected: Value = serde_json::from_str(&text).unwrap();
+            expected["model"] = name.into();
+            assert_eq!(serde_json::from_slice::<Value>(&body).unwrap(), expected);
+        }
+        assert!(text.find("model").is_none() || body.as_ptr() == place, "the body was copied");
+    }
 }
