@@ -112,10 +112,6 @@ pub(crate) async fn rewrite(
 
 /// The key as an answer shows it: every field that LiteLLM knows, given or not, and the columns. Holds no secret.
 pub(crate) fn shown(row: &KeyRow) -> Map<String, Value> {
-    let mut shown = row.settings.clone();
-    for field in KEY_FIELDS.iter().filter(|field| field.place == Place::Settings) {
-        shown.entry(field.name).or_insert_with(|| field.absent.value());
-    }
     let columns = json!({
         "token": row.token,
         "key_name": row.key_name,
@@ -137,8 +133,12 @@ pub(crate) fn shown(row: &KeyRow) -> Map<String, Value> {
         "updated_by": row.updated_by,
         "litellm_budget_table": null,
     });
-    if let Value::Object(columns) = columns {
-        shown.extend(columns);
+    let Value::Object(mut shown) = columns else { return Map::new() };
+    for (name, value) in &row.settings {
+        shown.entry(name).or_insert_with(|| value.clone());
+    }
+    for field in KEY_FIELDS.iter().filter(|field| field.place == Place::Settings) {
+        shown.entry(field.name).or_insert_with(|| field.absent.value());
     }
     shown
 }
@@ -146,7 +146,7 @@ pub(crate) fn shown(row: &KeyRow) -> Map<String, Value> {
 /// As [`shown`], without the hash and with the key's state: the `info` of LiteLLM.
 pub(crate) fn described(row: &KeyRow, now: SystemTime) -> Map<String, Value> {
     let mut info = shown(row);
-    info.remove("token");
+    info.shift_remove("token");
     let status = match status(row, now) {
         KeyStatus::Active => "active",
         KeyStatus::Expired => "expired",

@@ -94,8 +94,9 @@ async fn create(
 
 /// The answer that carries a key string.
 pub(crate) fn issued(row: &KeyRow, material: &KeyMaterial) -> Map<String, Value> {
-    let mut answer = shown(row);
-    answer.insert("key".to_owned(), material.text().into());
+    // First, as in LiteLLM: it is what people look for.
+    let mut answer = Map::from_iter([("key".to_owned(), material.text().into())]);
+    answer.extend(shown(row));
     answer.insert("token_id".to_owned(), row.token.to_string().into());
     answer.insert("duration".to_owned(), Value::Null);
     answer
