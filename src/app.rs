@@ -113,7 +113,8 @@ pub fn serve(source: Source, loaded: Loaded) -> Result<()> {
     let watched = store.clone();
     let watching = stopped.clone();
     control.spawn(async move { watched.watch(watching).await });
-    let reload = reload::Reload { source, makings, settings: settings.clone(), live, gate, rules };
+    let in_force = Arc::new(ArcSwap::from_pointee(settings.clone()));
+    let reload = reload::Reload { source, makings, settings: in_force, live, gate, rules };
     control.spawn(announce::ready(settings.clone(), store, reload.clone()));
     control.spawn(reload.on_hangup());
     control.spawn(stop::when_drained(stopped, active, settings.http.stop_timeout));

@@ -21,8 +21,8 @@ pub struct Reload {
     pub source: Source,
     /// What stays.
     pub makings: Makings,
-    /// The settings in force.
-    pub settings: Settings,
+    /// The settings in force: shared, so that whoever publishes publishes the newest.
+    pub settings: Arc<ArcSwap<Settings>>,
     /// What the data listener decides by.
     pub live: Arc<ArcSwap<Live>>,
     /// Whom the management listener lets in.
@@ -33,7 +33,7 @@ pub struct Reload {
 
 impl Reload {
     /// Reloads at every SIGHUP.
-    pub async fn on_hangup(mut self) {
+    pub async fn on_hangup(self) {
         let mut hangups = match signal(SignalKind::hangup()) {
             Ok(hangups) => hangups,
             Err(error) => return tracing::error!(cause = %error, "SIGHUP cannot be listened for"),
@@ -44,7 +44,7 @@ impl Reload {
     }
 
     /// Reads the file and puts it in force, or says what is wrong with it.
-    fn reload(&mut self) {
+    fn reload(&self) {
         let path = self.source.path.as_deref();
         match Settings::load(path, &self.source.overrides, &process_environment) {
             Err(error) => {
@@ -55,7 +55,7 @@ impl Reload {
             Ok(loaded) => {
                 announce::findings(&loaded.warnings, &loaded.notices);
                 self.say_what_waits(&loaded.settings);
-                self.settings = loaded.settings;
+                self.settings.store(Arc::new(loaded.settings));
                 self.publish();
                 tracing::info!("the new configuration is in force");
             }
@@ -64,16 +64,17 @@ impl Reload {
 
     /// Puts the settings in force; also called when the stored master key becomes known.
     pub fn publish(&self) {
-        let live = Arc::new(self.makings.live(&self.settings));
+        let settings = self.settings.load_full();
+        let live = Arc::new(self.makings.live(&settings));
         self.gate.store(Arc::clone(&live.gate));
         self.live.store(live);
-        let rules = self.makings.key_rules(&self.settings.keys, &self.settings.master_keys);
+        let rules = self.makings.key_rules(&settings.keys, &settings.master_keys);
         self.rules.store(Arc::new(rules));
     }
 
     /// Sockets, threads, the store, the cache and the log are made once.
     fn say_what_waits(&self, new: &Settings) {
-        let old = &self.settings;
+        let old = self.settings.load();
         let changed = [
             ("portcullis.listen", old.listen != new.listen),
             ("general_settings.database_url and its pool", old.store != new.store),
