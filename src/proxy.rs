@@ -163,7 +163,13 @@ impl ProxyHttp for Gateway {
     ) -> Result<Box<HttpPeer>, Box<Error>> {
         let route = ctx.route().ok_or_else(|| Error::explain(ErrorType::InternalError, "no admission"))?;
         let peer = upstream::peer(&route.upstream, &self.resolver, ctx.tried.len(), session.is_upgrade_req()).await;
-        peer.map_err(|why| Error::explain(ErrorType::ConnectError, why))
+        peer.map_err(|why| {
+            // A name that does not resolve is a failure to connect like any other.
+            ctx.route_failed();
+            let mut error = Error::explain(ErrorType::ConnectError, why);
+            error.set_retry(ctx.next_route(session));
+            error
+        })
     }
 
     async fn upstream_request_filter(
@@ -243,8 +249,9 @@ impl ProxyHttp for Gateway {
         error
     }
 
-    /// After the connection stood. A status that sends us to the next deployment keeps its mark; a pooled connection that
-    /// the provider had just closed is tried again; nothing else is, since the provider may have begun to work.
+    /// After the connection stood, before the first byte of an answer. A status that sends us to the next deployment keeps
+    /// its mark; a pooled connection that the provider had just closed is tried again; a provider that broke off or timed
+    /// out is left for the next deployment. Once an answer has begun nothing is tried again.
     fn error_while_proxy(
         &self,
         _: &HttpPeer,

@@ -4,7 +4,6 @@
 //! failure stops the chain, so a credential that is wrong for its own kind never falls through to a weaker one. When
 //! nobody takes it, it is unrecognised: an empty chain admits nobody.
 
-use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::credential::{Credential, CredentialSlots};
@@ -16,7 +15,6 @@ pub mod failures;
 pub mod master;
 pub mod virtual_key;
 
-use failures::FailureThrottle;
 use master::MasterKeys;
 use virtual_key::{KeyHash, VirtualKeyAuthenticator};
 
@@ -83,12 +81,3 @@ impl Gate {
         self.authenticators.authenticate(head, &credential, now).await
     }
 }
-
-/// The chain of this version: master key before virtual keys.
-#[must_use]
-pub fn chain(master: MasterKeys, keys: VirtualKeyAuthenticator) -> Authenticators {
-    Authenticators::new(vec![Authenticator::Master(master), Authenticator::VirtualKey(keys)])
-}
-
-/// Shared by every configuration of a process, so that a reload does not forget who was guessing.
-pub type SharedFailures = Arc<FailureThrottle>;

@@ -174,7 +174,7 @@ pub(super) fn is_failure(status: StatusCode) -> bool {
     status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT
 }
 
-/// Whether a failure after the connection stood leaves no doubt that another deployment may be asked.
+/// Whether a failure after the connection stood is the deployment's own, so that another may be asked.
 pub(super) fn may_try_next(error: &Error) -> bool {
     matches!(
         error.etype(),

@@ -15,7 +15,7 @@ use portcullis_admin_api::{AdminState, router};
 use portcullis_filters::authn::failures::{FailureSettings, FailureThrottle};
 use portcullis_filters::authn::master::MasterKeys;
 use portcullis_filters::authn::virtual_key::VirtualKeyAuthenticator;
-use portcullis_filters::authn::{Gate, chain};
+use portcullis_filters::authn::{Authenticator, Authenticators, Gate};
 use portcullis_filters::cache::{CacheSettings, KeyCache};
 use portcullis_filters::credential::CredentialSlots;
 use serde_json::Value;
@@ -40,7 +40,10 @@ impl Node {
         let store = Store::open(settings, cache.clone(), Handle::current()).unwrap();
         let failures = Arc::new(FailureThrottle::new(FailureSettings::default()));
         let keys = VirtualKeyAuthenticator::new(store.keys(), cache, failures);
-        let authenticators = chain(MasterKeys::new(&[MASTER.into()]), keys);
+        let authenticators = Authenticators::new(vec![
+            Authenticator::Master(MasterKeys::new(&[MASTER.into()])),
+            Authenticator::VirtualKey(keys),
+        ]);
         let state = AdminState {
             store: store.admin(),
             gate: Arc::new(ArcSwap::from_pointee(Gate { slots: CredentialSlots::default(), authenticators })),

@@ -86,6 +86,23 @@ async fn an_unreachable_deployment_is_passed_over() {
     gateway.stop().await;
 }
 
+/// A label of 64 letters is longer than any name has (RFC 1035, section 2.3.4), so it is refused without asking anybody.
+#[tokio::test]
+async fn a_deployment_whose_name_does_not_resolve_is_passed_over() {
+    let second = Provider::start().unwrap();
+    let nameless = format!("http://{}.invalid/v1", "a".repeat(64));
+    let models = [
+        model("m", "openai/first", &nameless, &[]),
+        model("m", "openai/second", &format!("{}/v1", second.url()), &["weight: 0"]),
+        model("alone", "openai/first", &nameless, &[]),
+    ];
+    let gateway = setup(&models, "").start().await;
+    assert_eq!(gateway.send(chat(&gateway, MASTER, BODY)).await.status, 200);
+    assert_eq!(second.requests().len(), 1);
+    let alone = gateway.send(chat(&gateway, MASTER, r#"{"model":"alone"}"#)).await;
+    assert_eq!((alone.status, &alone.json()["error"]["code"]), (502, &json!("502")));
+}
+
 #[tokio::test]
 async fn large_and_chunked_bodies_are_sent_again_whole() {
     let pair = Pair::new(PATIENT).await;

@@ -13,7 +13,7 @@ use portcullis_admin_api::{AdminState, ClientAddress, RequestId, router};
 use portcullis_filters::authn::failures::{FailureSettings, FailureThrottle};
 use portcullis_filters::authn::master::MasterKeys;
 use portcullis_filters::authn::virtual_key::VirtualKeyAuthenticator;
-use portcullis_filters::authn::{Gate, chain};
+use portcullis_filters::authn::{Authenticator, Authenticators, Gate};
 use portcullis_filters::cache::{CacheSettings, KeyCache};
 use portcullis_filters::credential::CredentialSlots;
 use serde_json::{Value, json};
@@ -82,8 +82,13 @@ impl Api {
             Arc::new(KeyCache::new(settings)),
             Arc::new(FailureThrottle::new(FailureSettings::default())),
         );
-        let gate =
-            Gate { slots: CredentialSlots::default(), authenticators: chain(MasterKeys::new(&[MASTER.into()]), keys) };
+        let gate = Gate {
+            slots: CredentialSlots::default(),
+            authenticators: Authenticators::new(vec![
+                Authenticator::Master(MasterKeys::new(&[MASTER.into()])),
+                Authenticator::VirtualKey(keys),
+            ]),
+        };
         let state = AdminState {
             store: store.clone(),
             gate: Arc::new(ArcSwap::from_pointee(gate)),
