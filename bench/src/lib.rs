@@ -11,6 +11,7 @@ mod framing;
 pub mod gateway;
 pub mod provider;
 pub mod raw;
+pub mod result;
 pub mod tls;
 
 use std::time::Duration;
