@@ -4,15 +4,20 @@
 //! themselves and understands as little as possible. Both listen on the loopback interface only, each on a runtime of its own,
 //! so that a test's runtime can neither starve them nor be starved. [`gateway`] runs the gateway as a child process, never linked;
 //! [`client`] and [`tls`] talk to it; [`credentials`] looks for secrets where they must not be.
+//!
+//! Under load [`upstream`] stands where [`provider`] stands in tests: it is fast, keeps nothing, and marks its answers so that
+//! [`message`] can tell a right one from any other.
 
 pub mod client;
 pub mod credentials;
 mod framing;
 pub mod gateway;
+pub mod message;
 pub mod provider;
 pub mod raw;
 pub mod result;
 pub mod tls;
+pub mod upstream;
 
 use std::time::Duration;
 
