@@ -3,7 +3,8 @@
 //! [`provider`] answers like OpenAI, Azure OpenAI, Anthropic and Gemini and records what reached it; [`raw`] keeps the bytes
 //! themselves and understands as little as possible. Both listen on the loopback interface only, each on a runtime of its own,
 //! so that a test's runtime can neither starve them nor be starved. [`gateway`] runs the gateway as a child process, never linked;
-//! [`client`] and [`tls`] talk to it; [`credentials`] looks for secrets where they must not be.
+//! [`client`] and [`tls`] talk to it; [`credentials`] looks for secrets where they must not be;
+//! [`postgres`] is a real database server of one's own.
 //!
 //! Under load [`upstream`] stands where [`provider`] stands in tests: it is fast, keeps nothing, and marks its answers so that
 //! [`message`] can tell a right one from any other.
@@ -13,6 +14,7 @@ pub mod credentials;
 mod framing;
 pub mod gateway;
 pub mod message;
+pub mod postgres;
 pub mod provider;
 pub mod raw;
 pub mod result;

@@ -4,15 +4,13 @@
 use std::sync::Arc;
 
 use portcullis_admin_api::store::{AuditQuery, KeyQuery, KeySort, KeyStatus};
+use portcullis_bench::postgres::PostgresServer;
 use portcullis_filters::authn::virtual_key::KeyHash;
 use portcullis_filters::cache::{CacheSettings, KeyCache};
 use tokio_postgres::NoTls;
 
 use super::statement::Statement;
 use super::*;
-
-#[path = "../../tests/support/postgres.rs"]
-mod postgres_server;
 
 /// Fifty thousand keys of a thousand users, every hundredth blocked, deleted, ending or rotated, in either dialect's words.
 fn fill(series: &str, digest: impl Fn(&str) -> String, time: impl Fn(&str) -> String, yes: &str) -> String {
@@ -111,7 +109,7 @@ fn sqlite_answers_from_indexes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn postgres_answers_from_indexes() {
-    let server = postgres_server::PostgresServer::start();
+    let server = PostgresServer::start();
     let url = server.database().await;
     let cache = Arc::new(KeyCache::new(CacheSettings::default()));
     let settings = StoreSettings::new(StoreUrl::parse(&url).unwrap());

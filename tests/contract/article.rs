@@ -4,11 +4,11 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use portcullis_bench::postgres::PostgresServer;
 use portcullis_bench::provider::Provider;
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, UnixStream};
 
-use crate::postgres_server::PostgresServer;
 use crate::shell::{curl, curl_lines};
 use crate::support::gateway;
 

@@ -8,8 +8,6 @@ mod article;
 mod check;
 mod compatibility;
 mod documents;
-#[path = "../support/postgres.rs"]
-mod postgres_server;
 mod readme;
 mod recorded;
 mod replay;

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use portcullis_bench::gateway::Gateway;
+use portcullis_bench::postgres::PostgresServer;
 use portcullis_bench::provider::Provider;
 use serde_json::json;
 use tokio::sync::Barrier;
@@ -15,7 +16,6 @@ use crate::caller::{Caller, UNKNOWN, Wanted, shown};
 use crate::figures::{Times, say};
 use crate::load::Load;
 use crate::node::{Lines, metric, setup, start, turn};
-use crate::postgres_server::PostgresServer;
 
 const QUERIES: &str = "portcullis_store_queries";
 

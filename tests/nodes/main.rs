@@ -14,8 +14,6 @@ mod load;
 mod memory;
 mod node;
 mod outage;
-#[path = "../support/postgres.rs"]
-mod postgres_server;
 mod revocation;
 mod scale;
 #[path = "../support/mod.rs"]

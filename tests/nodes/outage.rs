@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use http::Method;
 use portcullis_bench::gateway::Gateway;
+use portcullis_bench::postgres::PostgresServer;
 use portcullis_bench::provider::Provider;
 use serde_json::json;
 use tokio::time::interval;
@@ -13,19 +14,12 @@ use crate::caller::{Caller, UNKNOWN, Wanted, shown};
 use crate::figures::{millis, say};
 use crate::load::Load;
 use crate::node::{Lines, MASTER, SHOWN_ONCE, database, manage, managed, metric, setup, shown_master_key, start, turn};
-use crate::postgres_server::{PostgresServer, as_owner, run};
 use crate::support;
 
 /// How long anything may take to come back by itself.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 const BLOCKED: Wanted = Wanted::Refused("auth_error");
-
-fn stop(server: &PostgresServer) {
-    run(as_owner(&server.directory, &server.programs.join("pg_ctl"))
-        .args(["stop", "-m", "immediate", "-D"])
-        .arg(server.directory.join("data")));
-}
 
 /// Asks with ever new unknown keys until one is answered as `wanted`; until then they must be answered as `before`.
 /// Slow enough for the throttle.
@@ -103,7 +97,7 @@ async fn known_keys_outlive_a_database_that_dies_under_load() {
     let load = Load::start(two.data_addr(), &keys, Duration::from_millis(5));
     load.more(200).await;
     let stopping = Instant::now();
-    stop(&server);
+    server.stop();
     let stopped = Instant::now();
     let away = until_unknown(&two, UNKNOWN, Wanted::StoreAway).await;
     until_readiness_says(&two, "Not connected").await;
@@ -164,7 +158,7 @@ async fn a_node_starts_without_its_database_and_uses_it_when_it_appears() {
     let _turn = turn().await;
     let (server, provider) = (PostgresServer::start(), Provider::start().unwrap());
     let store = server.database().await;
-    stop(&server);
+    server.stop();
     let node = start(&store, &provider, Lines::default()).await;
     let mut caller = Caller::new(node.data_addr());
     assert!(Wanted::Served.fits(&caller.chat(MASTER).await), "the master key needs no store");
@@ -189,7 +183,7 @@ async fn a_master_key_is_made_as_soon_as_there_is_a_database_to_keep_it() {
     let _turn = turn().await;
     let server = PostgresServer::start();
     let config = format!("general_settings:\n  database_url: \"{}\"\n", server.database().await);
-    stop(&server);
+    server.stop();
     let node = support::gateway(&config).start().await;
     assert!(!node.output().contains(SHOWN_ONCE), "a key that nobody can keep is not shown");
     let mut caller = Caller::new(node.data_addr());
@@ -219,7 +213,7 @@ async fn a_known_key_outlives_the_database_for_max_stale_and_no_longer() {
         let mut caller = Caller::new(node.data_addr());
         caller.until(&key, Wanted::Served, Wanted::Served).await;
         let stopping = Instant::now();
-        stop(&server);
+        server.stop();
         let gone = Instant::now();
         let ended = caller.until(&key, Wanted::Served, Wanted::StoreAway).await;
         assert!(Wanted::StoreAway.fits(&caller.chat(&key).await));

@@ -3,13 +3,13 @@
 use std::time::{Duration, Instant};
 
 use portcullis_bench::gateway::Gateway;
+use portcullis_bench::postgres::PostgresServer;
 use portcullis_bench::provider::Provider;
 use serde_json::{Value, json};
 
 use crate::caller::{Caller, UNKNOWN, Wanted};
 use crate::figures::{Times, say};
 use crate::node::{Lines, MODEL, managed, regenerated, start, turn};
-use crate::postgres_server::PostgresServer;
 
 /// The bound that the design promises.
 const BOUND: Duration = Duration::from_secs(1);

@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::time::Instant;
 
 use portcullis_bench::gateway::Gateway;
+use portcullis_bench::postgres::PostgresServer;
 use portcullis_bench::provider::Provider;
 use portcullis_filters::authn::virtual_key::KeyHash;
 use serde_json::{Value, json};
@@ -11,7 +12,6 @@ use serde_json::{Value, json};
 use crate::caller::{Caller, Wanted, shown};
 use crate::figures::{Times, millis, say};
 use crate::node::{Lines, MASTER, start, turn};
-use crate::postgres_server::PostgresServer;
 
 /// How many keys the stores are filled with.
 pub(crate) const KEYS: u32 = 100_000;

@@ -7,8 +7,6 @@ mod listing;
 mod nodes;
 mod opened;
 mod outage;
-#[path = "../support/postgres.rs"]
-mod postgres_server;
 mod rotation;
 mod rows;
 mod tls;

@@ -7,13 +7,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use portcullis::store::{Store, StoreSettings, StoreUrl};
 use portcullis_admin_api::store::{AdminStore, AuditRow, KeyRow, StoreError};
+use portcullis_bench::postgres::PostgresServer;
 use portcullis_filters::authn::virtual_key::{KeyHash, KeyRecord, KeyStore, StoreUnavailable};
 use portcullis_filters::cache::{CacheSettings, KeyCache};
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
-
-use crate::postgres_server::PostgresServer;
 
 /// An empty database, gone with the test.
 pub(crate) struct Place {

@@ -5,15 +5,9 @@ use std::time::Duration;
 
 use portcullis::store::StoreUrl;
 use portcullis_admin_api::store::StoreError;
+use portcullis_bench::postgres::PostgresServer;
 
 use crate::opened::{Node, Place, hash, row};
-use crate::postgres_server::{PostgresServer, as_owner, run};
-
-fn stop(server: &PostgresServer) {
-    run(as_owner(&server.directory, &server.programs.join("pg_ctl"))
-        .args(["stop", "-m", "immediate", "-D"])
-        .arg(server.directory.join("data")));
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn known_keys_outlive_the_database_and_unknown_ones_wait_for_it() {
@@ -23,7 +17,7 @@ async fn known_keys_outlive_the_database_and_unknown_ones_wait_for_it() {
         node.insert(row(name)).await.unwrap();
     }
     node.find(hash("known")).await.unwrap().expect("a live key is found");
-    stop(&server);
+    server.stop();
     node.until(hash("cold"), |found| found.is_err()).await;
     // With the bound of 1.5 s on each look-up this would take half an hour.
     let asking = async {
@@ -48,7 +42,7 @@ async fn a_change_missed_during_an_outage_is_seen_after_it() {
     let (node, other) = (Node::open(&url), Node::open(&url));
     let stored = node.insert(row("1")).await.unwrap();
     other.until(hash("1"), |found| matches!(found, Ok(Some(_)))).await;
-    stop(&server);
+    server.stop();
     other.until(hash("cold"), |found| found.is_err()).await;
     assert!(other.find(hash("1")).await.unwrap().is_some());
     server.launch();
@@ -81,7 +75,7 @@ async fn connections_that_are_cut_are_made_again() {
 async fn a_database_absent_at_start_is_used_when_it_appears() {
     let server = PostgresServer::start();
     let url = StoreUrl::parse(&server.database().await).unwrap();
-    stop(&server);
+    server.stop();
     let node = Node::open(&url);
     assert!(node.find(hash("any")).await.is_err());
     let refused = node.admin.key(hash("any")).await;

@@ -4,9 +4,8 @@ use std::net::TcpListener;
 use std::path::Path;
 
 use portcullis::store::{Store, StoreSettings, StoreUrl};
+use portcullis_bench::postgres::{PostgresServer, as_owner, run};
 use portcullis_filters::cache::{CacheSettings, KeyCache};
-
-use crate::postgres_server::{PostgresServer, as_owner, run};
 
 /// A server on a TCP port of the loopback interface, which refuses connections without TLS; the port.
 fn tls_server() -> (PostgresServer, u16) {

@@ -1,7 +1,8 @@
-//! A real PostgreSQL of the tests' own: made in a temporary directory, reached by a Unix socket, gone afterwards.
+//! A real PostgreSQL of one's own: made in a temporary directory, reached by a Unix socket, gone afterwards.
 //!
-//! The server's programs are those on the machine; if there are none, the test fails and says so. A small shell waits on
-//! a pipe from this process and stops the server when the pipe closes, so it is gone however the tests end.
+//! The server's programs are those on the machine; without any there is a panic that says so. A small shell waits on a pipe
+//! from this process and stops the server when the pipe closes, so it is gone however this process ends. It does not wait for
+//! the disk, so its writes cost less than those of a server that must survive a power cut.
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
@@ -9,18 +10,30 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// A running server, or one that can be started again where it was.
-pub(crate) struct PostgresServer {
+#[derive(Debug)]
+pub struct PostgresServer {
     /// Data, socket and log.
-    pub(crate) directory: PathBuf,
+    pub directory: PathBuf,
     /// Where `initdb`, `pg_ctl` and `postgres` are.
-    pub(crate) programs: PathBuf,
+    pub programs: PathBuf,
     guard: Child,
     databases: AtomicU32,
 }
 
 impl PostgresServer {
+    /// Whether this machine has a server's programs.
+    #[must_use]
+    pub fn is_installed() -> bool {
+        programs().is_some()
+    }
+
     /// Makes a new server and waits until it answers.
-    pub(crate) fn start() -> Self {
+    ///
+    /// # Panics
+    ///
+    /// When this machine has no server's programs, or one of them fails.
+    #[must_use]
+    pub fn start() -> Self {
         let programs = programs()
             .expect("no PostgreSQL server on this machine: initdb is neither in PATH nor in /usr/lib/postgresql");
         let directory = private_directory();
@@ -53,7 +66,11 @@ impl PostgresServer {
     }
 
     /// Starts the server in its directory and waits until it answers.
-    pub(crate) fn launch(&self) {
+    ///
+    /// # Panics
+    ///
+    /// When it does not start.
+    pub fn launch(&self) {
         let options =
             format!("-k {} -c listen_addresses= -c fsync=off -c max_connections=200", self.directory.display());
         run(as_owner(&self.directory, &self.programs.join("pg_ctl"))
@@ -63,8 +80,23 @@ impl PostgresServer {
             .arg(self.directory.join("log")));
     }
 
+    /// Ends it at once, with every connection to it. Its data stay, and [`PostgresServer::launch`] starts it again.
+    ///
+    /// # Panics
+    ///
+    /// When it was not running.
+    pub fn stop(&self) {
+        run(as_owner(&self.directory, &self.programs.join("pg_ctl"))
+            .args(["stop", "-m", "immediate", "-D"])
+            .arg(self.directory.join("data")));
+    }
+
     /// A new, empty database; its URL.
-    pub(crate) async fn database(&self) -> String {
+    ///
+    /// # Panics
+    ///
+    /// When the server does not answer.
+    pub async fn database(&self) -> String {
         let name = format!("t{}", self.databases.fetch_add(1, Ordering::Relaxed));
         let config: tokio_postgres::Config = self.url("postgres").parse().expect("own url");
         let (client, connection) = config.connect(tokio_postgres::NoTls).await.expect("the server answers");
@@ -116,7 +148,7 @@ fn private_directory() -> PathBuf {
     directory
 }
 
-/// PostgreSQL refuses to run as root: root's tests run it as this user.
+/// PostgreSQL refuses to run as root: root runs it as this user.
 fn unprivileged() -> u32 {
     let id = |name: &str| Command::new("id").args(["-u", name]).output().ok().filter(|output| output.status.success());
     let found = id("postgres").or_else(|| id("nobody")).expect("a user other than root");
@@ -129,7 +161,11 @@ fn is_root(directory: &Path) -> bool {
 }
 
 /// The program, as the user that the server's directory belongs to.
-pub(crate) fn as_owner(directory: &Path, program: &Path) -> Command {
+///
+/// # Panics
+///
+/// When there is no such directory.
+pub fn as_owner(directory: &Path, program: &Path) -> Command {
     let owner = directory.metadata().expect("own directory").uid().to_string();
     let me =
         Command::new("id").arg("-u").output().map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
@@ -144,8 +180,12 @@ pub(crate) fn as_owner(directory: &Path, program: &Path) -> Command {
     command
 }
 
-/// Runs a program to its end. The server it may leave behind must not hold on to the tests' output.
-pub(crate) fn run(command: &mut Command) {
+/// Runs a program to its end. The server it may leave behind must not hold on to this process's output.
+///
+/// # Panics
+///
+/// When it cannot be run or fails.
+pub fn run(command: &mut Command) {
     let done = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
     let status = done.unwrap_or_else(|error| panic!("{command:?}: {error}"));
     assert!(status.success(), "{command:?}: {status}");
