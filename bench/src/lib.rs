@@ -17,6 +17,7 @@ pub mod message;
 pub mod postgres;
 pub mod provider;
 pub mod raw;
+pub mod report;
 pub mod result;
 pub mod tls;
 pub mod upstream;
