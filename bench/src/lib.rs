@@ -11,6 +11,7 @@
 
 pub mod client;
 pub mod credentials;
+pub mod fanout;
 mod framing;
 pub mod gateway;
 pub mod message;
