@@ -5,32 +5,23 @@
 //! another. When a gateway is dropped its files, its output and what its providers recorded are searched: no test has to ask.
 
 mod process;
+mod setup;
 
 use crate::credentials::{Credentials, Leak};
 use crate::provider::{Provider, Recorder};
 use process::Process;
 pub use process::{Finished, Signal};
 use serde_json::Value;
-use std::ffi::OsString;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+pub use setup::GatewaySetup;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
 use tempfile::TempDir;
 
 /// The name of the configuration in the gateway's directory: the one file that may hold credentials.
 const CONFIG: &str = "config.yaml";
-/// How often a start is tried again with other ports, because somebody took the one that was free.
-const STARTS: usize = 5;
-
-/// What a gateway is started with.
-#[derive(Debug)]
-pub struct GatewaySetup {
-    binary: PathBuf,
-    arguments: Vec<OsString>,
-    config: String,
-    environment: Vec<(String, String)>,
-    directory: TempDir,
-}
+/// The name of its log there, where it goes to a file.
+const LOG: &str = "log";
 
 /// A running gateway.
 #[derive(Debug)]
@@ -60,90 +51,6 @@ impl Answer {
     /// The body as JSON; `Null` when it is none.
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_default()
-    }
-}
-
-impl GatewaySetup {
-    /// A gateway of this binary with this configuration. In the text, `{dir}` stands for its own directory. The listeners are
-    /// added by [`GatewaySetup::start`], unless the text has `{data}` and `{admin}` where their addresses belong.
-    ///
-    /// # Panics
-    ///
-    /// When there is no directory for temporary files.
-    pub fn new(binary: impl Into<PathBuf>, config: &str) -> Self {
-        let directory = TempDir::with_prefix("portcullis-").expect("a directory for temporary files");
-        let (binary, config) = (binary.into(), config.to_owned());
-        GatewaySetup { binary, arguments: Vec::new(), config, environment: Vec::new(), directory }
-    }
-
-    /// Adds an argument before `--config FILE`, which is always given.
-    pub fn arg(mut self, argument: &str) -> Self {
-        self.arguments.push(argument.into());
-        self
-    }
-
-    /// Sets a variable of its environment.
-    pub fn env(mut self, name: &str, value: &str) -> Self {
-        self.environment.push((name.to_owned(), value.to_owned()));
-        self
-    }
-
-    /// Its directory, for files that the configuration names.
-    pub fn directory(&self) -> &Path {
-        self.directory.path()
-    }
-
-    /// Starts it and waits until it says that it is ready.
-    ///
-    /// # Panics
-    ///
-    /// When it ends before, or is not ready within [`crate::PATIENCE`]: with what it printed.
-    pub async fn start(self) -> Gateway {
-        let mut output = String::new();
-        for _ in 0..STARTS {
-            let (mut process, config) = self.spawn();
-            match process.ready().await {
-                Ok(ready) => return self.gateway(process, ready, &config),
-                Err(text) if text.contains("in use") => output = text,
-                Err(text) => panic!("the gateway did not start:\n{text}"),
-            }
-        }
-        panic!("the gateway found no free port:\n{output}");
-    }
-
-    /// Runs it to its own end: for configurations that it refuses.
-    ///
-    /// # Panics
-    ///
-    /// When it has not ended within [`crate::PATIENCE`].
-    pub async fn run(self) -> Finished {
-        self.spawn().0.finished().await
-    }
-
-    fn spawn(&self) -> (Process, String) {
-        let config = with_listeners(&self.config, free_addr(), free_addr());
-        let config = config.replace("{dir}", &self.directory().display().to_string());
-        let path = self.directory().join(CONFIG);
-        std::fs::write(&path, &config).expect("a writable directory");
-        let arguments = [&self.arguments[..], &["--config".into(), path.into()]].concat();
-        let process = Process::spawn(&self.binary, &arguments, &self.environment, self.directory());
-        (process, config)
-    }
-
-    fn gateway(self, process: Process, (data, admin): (SocketAddr, SocketAddr), config: &str) -> Gateway {
-        let mut credentials = Credentials::default();
-        credentials.configuration(config);
-        let client = crate::client::http().redirect(reqwest::redirect::Policy::none()).build();
-        Gateway {
-            data,
-            admin,
-            process,
-            client: client.expect("a client without settings of its own"),
-            master_key: value_of(config, "master_key"),
-            credentials: Mutex::new(credentials),
-            providers: Mutex::default(),
-            directory: self.directory,
-        }
     }
 }
 
@@ -247,6 +154,15 @@ impl Gateway {
         self.process.printed(text).await;
     }
 
+    /// Empties a log that goes to a file; what was in it is searched no more.
+    ///
+    /// # Panics
+    ///
+    /// When the file cannot be written.
+    pub fn cut_log(&self) {
+        std::fs::File::create(self.directory().join(LOG)).expect("a writable directory");
+    }
+
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) {
         self.process.signal(signal);
@@ -315,23 +231,6 @@ impl Drop for Gateway {
         if !std::thread::panicking() {
             assert_eq!(self.leaks(), [], "credentials where they must not be");
         }
-    }
-}
-
-fn free_addr() -> SocketAddr {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a loopback interface");
-    listener.local_addr().expect("a bound socket")
-}
-
-/// The configuration with addresses for its listeners.
-fn with_listeners(config: &str, data: SocketAddr, admin: SocketAddr) -> String {
-    if config.contains("{data}") {
-        return config.replace("{data}", &data.to_string()).replace("{admin}", &admin.to_string());
-    }
-    let listen = format!("  listen:\n    data: {data}\n    admin: {admin}\n");
-    match config.split_once("portcullis:\n").filter(|(before, _)| before.is_empty() || before.ends_with('\n')) {
-        Some((before, after)) => format!("{before}portcullis:\n{listen}{after}"),
-        None => format!("{}\nportcullis:\n{listen}", config.trim_end()),
     }
 }
 

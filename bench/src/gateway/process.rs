@@ -44,7 +44,7 @@ pub(super) struct Process {
     printed: Arc<watch::Sender<Printed>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Printed {
     text: Vec<u8>,
     closed_streams: usize,
@@ -56,6 +56,7 @@ impl Process {
         arguments: &[OsString],
         environment: &[(String, String)],
         directory: &Path,
+        log: Option<std::fs::File>,
     ) -> Self {
         let mut command = Command::new(binary);
         command
@@ -63,16 +64,17 @@ impl Process {
             .current_dir(directory)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+            .stderr(log.map_or_else(Stdio::piped, Stdio::from));
         for name in REMOVED {
             command.env_remove(name);
         }
         command.envs(environment.iter().map(|(name, value)| (name, value))).kill_on_drop(true);
         let mut child = command.spawn().unwrap_or_else(|error| panic!("running {}: {error}", binary.display()));
-        let printed = Arc::new(watch::Sender::new(Printed::default()));
         let stdout = child.stdout.take().expect("piped").into_owned_fd().expect("a pipe");
-        let stderr = child.stderr.take().expect("piped").into_owned_fd().expect("a pipe");
-        for stream in [stdout, stderr] {
+        let stderr = child.stderr.take().map(|stderr| stderr.into_owned_fd().expect("a pipe"));
+        let closed_streams = usize::from(stderr.is_none());
+        let printed = Arc::new(watch::Sender::new(Printed { text: Vec::new(), closed_streams }));
+        for stream in stderr.into_iter().chain([stdout]) {
             let printed = printed.clone();
             std::thread::spawn(move || collect(stream.into(), &printed));
         }

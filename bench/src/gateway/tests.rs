@@ -1,6 +1,7 @@
 //! The harness against a stand-in for the gateway: a shell script that says what the gateway says.
 
-use super::{GatewaySetup, Signal, with_listeners};
+use super::setup::with_listeners;
+use super::{GatewaySetup, Signal};
 use crate::provider::Provider;
 
 const CONFIG: &str = "general_settings:\n  master_key: sk-master-0123456789\n";
@@ -89,4 +90,33 @@ async fn finds_a_credential_at_a_provider_even_when_cleared() {
     let request = gateway.client.get(provider.url()).header("x-api-key", "sk-master-0123456789");
     gateway.send(request).await;
     provider.clear();
+}
+
+#[tokio::test]
+#[should_panic(expected = "/log")]
+async fn finds_a_credential_in_a_log_that_goes_to_a_file() {
+    let script = format!("{READY}; echo sk-master-0123456789 >&2");
+    stand_in(&script).log_to_file().start().await.wait().await;
+}
+
+#[tokio::test]
+async fn a_log_that_was_cut_begins_anew() {
+    let gateway = stand_in(&format!("{READY}; echo before >&2; while sleep 0.01; do echo after >&2; done"));
+    let gateway = gateway.log_to_file().start().await;
+    let log = || std::fs::read_to_string(gateway.directory().join("log")).unwrap();
+    crate::within("the first line", async {
+        while !log().contains("before") {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    gateway.cut_log();
+    crate::within("another line", async {
+        while log().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert!(log().starts_with("after\n"), "{:?}", log());
+    assert_eq!(gateway.output(), "portcullis: ready data=127.0.0.1:1 admin=127.0.0.1:2\n");
 }
