@@ -1,0 +1,1 @@
+//! The generator against providers that answer well, badly, late or not at all.
