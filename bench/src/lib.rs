@@ -7,19 +7,26 @@
 //! [`postgres`] is a real database server of one's own.
 //!
 //! Under load [`upstream`] stands where [`provider`] stands in tests: it is fast, keeps nothing, and marks its answers so that
-//! [`message`] can tell a right one from any other.
+//! [`message`] can tell a right one from any other. [`load`] asks, [`target`] is asked, [`process`] says what that cost, [`run`] does
+//! it for each [`scenario`], and [`report`] shows the [`result`].
 
 pub mod client;
 pub mod credentials;
 pub mod fanout;
 mod framing;
 pub mod gateway;
+pub mod load;
 pub mod message;
+pub mod passthrough;
 pub mod postgres;
+pub mod process;
 pub mod provider;
 pub mod raw;
 pub mod report;
 pub mod result;
+pub mod run;
+pub mod scenario;
+pub mod target;
 pub mod tls;
 pub mod upstream;
 

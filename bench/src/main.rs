@@ -1,33 +1,59 @@
-//! The command line of the bench: `portcullis-bench provider --port N` runs the fake provider for use by hand and by tests in
-//! other languages.
+//! The command line of the bench: `portcullis-bench run` measures, the other commands are what it runs or reads.
+
+mod cli;
 
 use anyhow::Context;
-use clap::{Parser, Subcommand};
+use clap::Parser;
+use cli::{Arguments, Command};
 use portcullis_bench::provider::Provider;
+use portcullis_bench::scenario::SCENARIOS;
+use portcullis_bench::{passthrough, report, upstream};
 use std::io::Write;
 use std::net::SocketAddr;
 
-#[derive(Parser)]
-#[command(version, about)]
-struct Arguments {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Subcommand)]
-enum Command {
-    /// Answer like OpenAI, Azure OpenAI, Anthropic and Gemini, and record every request (GET /__provider/requests).
-    Provider {
-        /// Port on 127.0.0.1; 0 takes a free one.
-        #[arg(long, default_value_t = 0)]
-        port: u16,
-    },
-}
+/// The gateway's own, so that `passthrough` differs from it in nothing but what it does.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().command {
+        Command::Run(arguments) => run(&arguments),
+        Command::List => list(),
+        Command::Passthrough { listen, upstream, threads } => {
+            passthrough::serve(listen, upstream, threads);
+            Ok(())
+        }
+        Command::Upstream(settings) => upstream::serve(settings),
         Command::Provider { port } => serve_provider(port),
     }
+}
+
+fn run(arguments: &cli::RunArguments) -> anyhow::Result<()> {
+    let plan = arguments.plan()?;
+    plan.cores.enter_harness()?;
+    let run = plan.run()?;
+    let mut stdout = std::io::stdout().lock();
+    writeln!(stdout, "{}", report::table(&run))?;
+    std::fs::create_dir_all(&arguments.out).with_context(|| format!("making {}", arguments.out.display()))?;
+    let file = arguments.out.join("results.json");
+    report::write_json(&run, &file)?;
+    report::plots(&run, &arguments.out)?;
+    writeln!(stdout, "Written to {}", arguments.out.display())?;
+    Ok(())
+}
+
+fn list() -> anyhow::Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    for scenario in SCENARIOS {
+        writeln!(
+            stdout,
+            "{:<18} {:<6} {}",
+            scenario.name,
+            format!("{:?}", scenario.set).to_lowercase(),
+            scenario.about
+        )?;
+    }
+    Ok(())
 }
 
 fn serve_provider(port: u16) -> anyhow::Result<()> {

@@ -1,0 +1,141 @@
+//! The command line as data, and the plan of a run that follows from it.
+
+use anyhow::{Context, bail};
+use clap::{Args, Parser, Subcommand};
+use portcullis_bench::process::Cores;
+use portcullis_bench::run::RunPlan;
+use portcullis_bench::scenario::{SCENARIOS, Scenario, Set};
+use portcullis_bench::target::TargetKind;
+use portcullis_bench::upstream::UpstreamSettings;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+#[derive(Parser)]
+#[command(version, about)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Measure, print the table, write results.json and the plots.
+    Run(RunArguments),
+    /// Name the scenarios.
+    List,
+    /// Forward everything with Pingora and do nothing else.
+    Passthrough {
+        /// Where to listen.
+        #[arg(long)]
+        listen: SocketAddr,
+        /// Where to forward to.
+        #[arg(long)]
+        upstream: SocketAddr,
+        /// Worker threads.
+        #[arg(long, default_value_t = 1)]
+        threads: usize,
+    },
+    /// Answer fast in every dialect: what stands behind the targets of a run.
+    Upstream(UpstreamSettings),
+    /// Answer like OpenAI, Azure OpenAI, Anthropic and Gemini, and record every request (GET /__provider/requests).
+    Provider {
+        /// Port on 127.0.0.1; 0 takes a free one.
+        #[arg(long, default_value_t = 0)]
+        port: u16,
+    },
+}
+
+#[derive(Args)]
+pub(crate) struct RunArguments {
+    /// Scenarios by name; see `list`.
+    scenarios: Vec<String>,
+    /// Which ones, where none is named.
+    #[arg(long, value_enum, default_value_t = Set::Short)]
+    set: Set,
+    /// How often each target is measured in each scenario; the default is 5 in the short set and 10 in the full one.
+    #[arg(long)]
+    repetitions: Option<usize>,
+    /// Seconds of each measured time.
+    #[arg(long, default_value_t = 2.0)]
+    seconds: f64,
+    /// Where the results go.
+    #[arg(long, default_value = "bench-results")]
+    pub(crate) out: PathBuf,
+    /// The gateway; without it, the one beside this program.
+    #[arg(long)]
+    portcullis: Option<PathBuf>,
+    /// A further build of the gateway, measured beside the first one under this name.
+    #[arg(long = "build", value_name = "NAME=PATH", value_parser = build)]
+    builds: Vec<(String, PathBuf)>,
+    /// Only these targets.
+    #[arg(long = "target", value_name = "NAME")]
+    targets: Vec<String>,
+    /// Measure the gateway without its event for each request as well, as the target `portcullis-quiet`.
+    #[arg(long)]
+    quiet_too: bool,
+    /// Only processor time and throughput, without the constant rate.
+    #[arg(long)]
+    closed_only: bool,
+    /// Let target and harness share the cores.
+    #[arg(long)]
+    no_pin: bool,
+}
+
+impl RunArguments {
+    pub(crate) fn plan(&self) -> anyhow::Result<RunPlan> {
+        let scenarios = self.scenarios()?;
+        let full = self.scenarios.is_empty() && self.set == Set::Full;
+        Ok(RunPlan {
+            set: if self.scenarios.is_empty() {
+                format!("{:?}", self.set).to_lowercase()
+            } else {
+                self.scenarios.join(" ")
+            },
+            scenarios,
+            targets: self.targets()?,
+            repetitions: self.repetitions.unwrap_or(if full { 10 } else { 5 }).max(1),
+            measured: Duration::try_from_secs_f64(self.seconds).context("--seconds")?,
+            decay: full,
+            closed_only: self.closed_only,
+            cores: Cores::divide(!self.no_pin)?,
+        })
+    }
+
+    fn scenarios(&self) -> anyhow::Result<Vec<&'static Scenario>> {
+        if self.scenarios.is_empty() {
+            return Ok(SCENARIOS.iter().filter(|scenario| scenario.set <= self.set).collect());
+        }
+        let named = |name: &String| Scenario::named(name).with_context(|| format!("no scenario is called {name}"));
+        self.scenarios.iter().map(named).collect()
+    }
+
+    fn targets(&self) -> anyhow::Result<Vec<TargetKind>> {
+        let own = std::env::current_exe().context("asking for the path of this program")?;
+        let portcullis = self.portcullis.clone().unwrap_or_else(|| own.with_file_name("portcullis"));
+        if !portcullis.exists() {
+            bail!("there is no gateway at {}; build it with the same profile", portcullis.display());
+        }
+        let build = |name: &str, binary: &PathBuf, events| {
+            // Targets run in directories of their own.
+            let binary = std::path::absolute(binary).unwrap_or_else(|_| binary.clone());
+            TargetKind::Portcullis { name: name.to_owned(), binary, events }
+        };
+        let mut targets = vec![TargetKind::Provider, TargetKind::Passthrough { binary: own }];
+        targets.push(build("portcullis", &portcullis, true));
+        targets.extend(self.quiet_too.then(|| build("portcullis-quiet", &portcullis, false)));
+        targets.extend(self.builds.iter().map(|(name, binary)| build(name, binary, true)));
+        for name in &self.targets {
+            if !targets.iter().any(|kind| kind.name() == name) {
+                bail!("no target is called {name}");
+            }
+        }
+        targets.retain(|kind| self.targets.is_empty() || self.targets.iter().any(|name| kind.name() == name));
+        Ok(targets)
+    }
+}
+
+fn build(argument: &str) -> Result<(String, PathBuf), String> {
+    let (name, path) = argument.split_once('=').ok_or("NAME=PATH is wanted")?;
+    Ok((name.to_owned(), path.into()))
+}

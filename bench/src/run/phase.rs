@@ -1,0 +1,145 @@
+//! One target under one load: what it cost, and how long its answers took.
+
+use crate::load::{Limit, Load, LoadPlan, LoadReport, Pace, run};
+use crate::result::{Measure, Sample};
+use crate::scenario::{Steady, Who};
+use crate::target::Target;
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+/// How often memory is looked at under a load.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// How long a phase lasts.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Times {
+    pub(super) warm_up: Duration,
+    pub(super) measured: Duration,
+}
+
+/// The phases of a scenario.
+pub(super) struct Phases<'a> {
+    pub(super) steady: &'a Steady,
+    pub(super) times: Times,
+    pub(super) threads: usize,
+    wrong: RefCell<BTreeSet<String>>,
+}
+
+impl<'a> Phases<'a> {
+    pub(super) fn new(steady: &'a Steady, times: Times, threads: usize) -> Self {
+        Self { steady, times, threads, wrong: RefCell::default() }
+    }
+
+    /// Brings a target into the state that is to be measured: connections made, and every key in use known to its cache.
+    pub(super) fn warm(&self, target: &Target) -> anyhow::Result<()> {
+        let mut plan = self.plan(target);
+        plan.limit = Limit::Requests(match self.steady.who {
+            Who::Keys { count } if target.gateway().is_some() => {
+                plan.caller = plan.caller.in_turn();
+                count
+            }
+            _ => 2 * self.steady.connections as u64,
+        });
+        self.note(target, &run(plan)?);
+        Ok(())
+    }
+
+    /// As many requests as the connections carry: throughput and processor time.
+    pub(super) fn closed(&self, target: &Target) -> anyhow::Result<Sample> {
+        let load = Load::start(self.plan(target));
+        let (measured_from, ends) = (load.measured_from(), load.measured_from() + self.times.measured);
+        wait_until(measured_from);
+        let before = Spent::by(target, &load);
+        let memory = memory_until(target, ends);
+        let spent = Spent::by(target, &load).since(&before);
+        let report = load.finish()?;
+        self.note(target, &report);
+        let mut sample = Sample::new();
+        sample.insert(Measure::Throughput, spent.answers as f64 / spent.wall.as_secs_f64());
+        sample.insert(Measure::Answered, report.answered as f64);
+        sample.insert(Measure::Wrong, report.wrong_count() as f64);
+        if target.process.is_some() {
+            sample.insert(Measure::CpuPerRequest, spent.cpu.as_secs_f64() * 1e6 / spent.answers.max(1) as f64);
+            sample.insert(Measure::MemoryPeak, memory.iter().copied().fold(0.0, f64::max));
+            sample.insert(Measure::MemorySteady, memory.last().copied().unwrap_or_default());
+        }
+        Ok(sample)
+    }
+
+    /// A constant rate: latency from the moment at which each request was to be sent.
+    pub(super) fn open(&self, target: &Target) -> anyhow::Result<Sample> {
+        let mut plan = self.plan(target);
+        plan.pace = Pace::Open { per_second: self.steady.rate };
+        let report = run(plan)?;
+        self.note(target, &report);
+        let quantiles = [(Measure::LatencyP50, 0.5), (Measure::LatencyP99, 0.99), (Measure::LatencyP999, 0.999)];
+        Ok(quantiles.map(|(measure, share)| (measure, report.latency_ms(share))).into())
+    }
+
+    /// What went wrong, said once.
+    pub(super) fn notes(&self) -> Vec<String> {
+        self.wrong.borrow().iter().cloned().collect()
+    }
+
+    fn note(&self, target: &Target, report: &LoadReport) {
+        for (wrong, count) in &report.wrong {
+            self.wrong.borrow_mut().insert(format!("{}: {count} answers wrong: {wrong}", target.name));
+        }
+    }
+
+    fn plan(&self, target: &Target) -> LoadPlan {
+        LoadPlan {
+            connections: self.steady.connections,
+            warm_up: self.times.warm_up,
+            limit: Limit::For(self.times.measured),
+            expected: target.expected,
+            threads: self.threads,
+            ..LoadPlan::new(target.addr, self.steady.shape(), target.caller.clone())
+        }
+    }
+}
+
+/// What had been spent at a moment, or between two.
+struct Spent {
+    cpu: Duration,
+    answers: u64,
+    at: Instant,
+    wall: Duration,
+}
+
+impl Spent {
+    fn by(target: &Target, load: &Load) -> Self {
+        let cpu = target.process.as_ref().map_or(Duration::ZERO, |process| process.cpu());
+        Self { cpu, answers: load.answered(), at: Instant::now(), wall: Duration::ZERO }
+    }
+
+    fn since(&self, before: &Self) -> Self {
+        Self {
+            cpu: self.cpu.saturating_sub(before.cpu),
+            answers: self.answers - before.answers,
+            at: self.at,
+            wall: self.at - before.at,
+        }
+    }
+}
+
+pub(super) fn resident_mib(target: &Target) -> f64 {
+    target.process.as_ref().map_or(0.0, |process| process.rss_bytes() as f64 / f64::from(1 << 20))
+}
+
+fn memory_until(target: &Target, end: Instant) -> Vec<f64> {
+    let mut looks = Vec::new();
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        std::thread::sleep(left.min(LOOK));
+        looks.push(resident_mib(target));
+        if left <= LOOK {
+            return looks;
+        }
+    }
+}
+
+fn wait_until(moment: Instant) {
+    std::thread::sleep(moment.saturating_duration_since(Instant::now()));
+}

@@ -1,0 +1,162 @@
+//! The table of scenarios: what a run can measure, each under a name that stays.
+
+use crate::message::{Dialect, Shape};
+use crate::target::{MODEL, TargetKind};
+
+/// One thing that is measured.
+#[derive(Clone, Copy, Debug)]
+pub struct Scenario {
+    /// Its name on the command line and in every output.
+    pub name: &'static str,
+    /// What it does, in one sentence.
+    pub about: &'static str,
+    /// The smallest set that it belongs to.
+    pub set: Set,
+    /// How it is done.
+    pub steady: Steady,
+}
+
+/// A choice of scenarios.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
+pub enum Set {
+    /// What fits in ten minutes on two cores.
+    Short,
+    /// All.
+    Full,
+}
+
+/// The same requests all the time, first as many as the connections carry, then at a constant rate.
+#[derive(Clone, Copy, Debug)]
+pub struct Steady {
+    /// Who calls the gateway. Targets that authenticate nobody are called with the provider's own key.
+    pub who: Who,
+    /// Connections.
+    pub connections: usize,
+    /// Bytes in a request's body.
+    pub body_bytes: usize,
+    /// Requests a second in the open loop: what every target carries with ease, so that latencies compare.
+    pub rate: f64,
+}
+
+/// Who calls the gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Who {
+    /// The master key.
+    Master,
+    /// One virtual key that may use the model, known to the cache.
+    Key,
+    /// One virtual key that may use another model only: each request is refused.
+    KeyWithoutModel,
+    /// So many keys in use, each as likely as any other, all known to the cache.
+    Keys {
+        /// How many.
+        count: u64,
+    },
+    /// So many keys by turns, none known to the cache.
+    ColdKeys {
+        /// How many.
+        count: u64,
+    },
+}
+
+const USUAL: Steady = Steady { who: Who::Key, connections: 32, body_bytes: 1024, rate: 2000.0 };
+
+/// All scenarios, in the order in which a run goes through them.
+pub const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        name: "key_warm",
+        about: "One virtual key that the cache knows, a chat request of 1 KB, 32 connections.",
+        set: Set::Short,
+        steady: USUAL,
+    },
+    Scenario {
+        name: "master",
+        about: "As key_warm, with the master key.",
+        set: Set::Short,
+        steady: Steady { who: Who::Master, ..USUAL },
+    },
+    Scenario {
+        name: "key_cold",
+        about: "As key_warm, with keys that the cache does not know: each request asks the embedded store.",
+        set: Set::Short,
+        steady: Steady { who: Who::ColdKeys { count: 20_000 }, ..USUAL },
+    },
+    Scenario {
+        name: "denied_model",
+        about: "As key_warm, with a key that may not use the model: each request is refused.",
+        set: Set::Short,
+        steady: Steady { who: Who::KeyWithoutModel, ..USUAL },
+    },
+    Scenario {
+        name: "passthrough",
+        about: "As key_warm, without any gateway that authenticates: proxies that only forward.",
+        set: Set::Full,
+        steady: USUAL,
+    },
+    Scenario { name: "body_1k", about: "As key_warm, with bodies of 1 KB.", set: Set::Full, steady: USUAL },
+    Scenario {
+        name: "body_100k",
+        about: "As key_warm, with bodies of 100 KB.",
+        set: Set::Short,
+        steady: Steady { body_bytes: 100 << 10, rate: 500.0, ..USUAL },
+    },
+    Scenario {
+        name: "body_5m",
+        about: "As key_warm, with bodies of 5 MB over 8 connections.",
+        set: Set::Full,
+        steady: Steady { body_bytes: 5 << 20, rate: 10.0, connections: 8, ..USUAL },
+    },
+    Scenario {
+        name: "connections_1",
+        about: "As key_warm, over one connection.",
+        set: Set::Short,
+        steady: Steady { connections: 1, rate: 1000.0, ..USUAL },
+    },
+    Scenario { name: "connections_32", about: "As key_warm, over 32 connections.", set: Set::Full, steady: USUAL },
+    Scenario {
+        name: "connections_1000",
+        about: "As key_warm, over 1,000 connections.",
+        set: Set::Short,
+        steady: Steady { connections: 1000, ..USUAL },
+    },
+    Scenario {
+        name: "keys_1e3",
+        about: "1,000 keys in use, each as likely as any other, all known to the cache.",
+        set: Set::Full,
+        steady: Steady { who: Who::Keys { count: 1_000 }, ..USUAL },
+    },
+    Scenario {
+        name: "keys_1e5",
+        about: "100,000 keys in use, each as likely as any other, all known to the cache.",
+        set: Set::Full,
+        steady: Steady { who: Who::Keys { count: 100_000 }, ..USUAL },
+    },
+    Scenario {
+        name: "keys_1e6",
+        about: "1,000,000 keys in use, each as likely as any other, all known to the cache.",
+        set: Set::Full,
+        steady: Steady { who: Who::Keys { count: 1_000_000 }, ..USUAL },
+    },
+];
+
+impl Scenario {
+    /// The one of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<&'static Self> {
+        SCENARIOS.iter().find(|scenario| scenario.name == name)
+    }
+
+    /// Whether a target takes part: all do, but in `passthrough` those that only forward.
+    #[must_use]
+    pub fn takes(&self, kind: &TargetKind) -> bool {
+        self.name != "passthrough" || !matches!(kind, TargetKind::Portcullis { .. })
+    }
+}
+
+impl Steady {
+    /// The request.
+    #[must_use]
+    pub fn shape(&self) -> Shape {
+        Shape::new(Dialect::OpenAiChat, false, self.body_bytes, MODEL)
+    }
+}
