@@ -28,7 +28,7 @@ impl Gate {
         self.0.close();
     }
 
-    pub(super) async fn pass(&self) {
+    pub(crate) async fn pass(&self) {
         // A closed semaphore is an open gate: acquiring from it fails at once.
         if let Ok(permit) = self.0.acquire().await {
             permit.forget();
