@@ -121,22 +121,24 @@ impl Cores {
 mod tests {
     use super::{Cores, ProcessTree};
     use crate::within;
+    use nix::sys::signal::{Signal, kill};
+    use nix::unistd::Pid;
     use std::process::{Child, Command, Stdio};
     use std::time::{Duration, Instant};
 
-    /// A process that is ended with the test.
+    /// A process that is ended with the test, and its child with it where it passes signals on.
     struct Started(Child);
 
     impl Drop for Started {
         fn drop(&mut self) {
-            self.0.kill().ok();
+            kill(Pid::from_raw(self.0.id() as i32), Signal::SIGTERM).ok();
             self.0.wait().ok();
         }
     }
 
-    fn shell(script: &str) -> Started {
-        let mut command = Command::new("/bin/sh");
-        command.args(["-c", script]).stdin(Stdio::piped()).stdout(Stdio::null());
+    fn started(program: &str, arguments: &[&str]) -> Started {
+        let mut command = Command::new(program);
+        command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::null());
         Started(command.spawn().unwrap())
     }
 
@@ -152,28 +154,17 @@ mod tests {
 
     #[tokio::test]
     async fn counts_the_time_of_a_busy_child_and_not_that_of_an_idle_one() {
-        let idle = shell("read line");
-        let busy = shell("while :; do :; done");
-        // The tree's root is a shell that only waits; what is busy is its child.
-        let parent = shell("(while :; do :; done) & read line; kill $!");
-        until("a child of the shell", || ProcessTree::of(parent.0.id()).members.len() == 2).await;
-        let trees = [&idle, &busy, &parent].map(|started| ProcessTree::of(started.0.id()));
-        let [idle_before, busy_before, parent_before] = trees.clone().map(|tree| tree.cpu());
-        let began = Instant::now();
+        let idle = started("/bin/sh", &["-c", "read line"]);
+        // What is started only waits; what is busy is its child.
+        let busy = started("timeout", &["30", "/bin/sh", "-c", "while :; do :; done"]);
+        until("a child", || ProcessTree::of(busy.0.id()).members.len() == 2).await;
+        let [idle, busy] = [&idle, &busy].map(|started| ProcessTree::of(started.0.id()));
+        let (began, idle_before, busy_before) = (Instant::now(), idle.cpu(), busy.cpu());
         let spent = |tree: &ProcessTree, before| tree.cpu().saturating_sub(before);
-        let enough = Duration::from_millis(30);
-        until("time spent by both", || {
-            spent(&trees[1], busy_before) > enough && spent(&trees[2], parent_before) > enough
-        })
-        .await;
-        assert!(spent(&trees[1], busy_before) <= began.elapsed() + Duration::from_millis(20));
-        assert!(spent(&trees[0], idle_before) < Duration::from_millis(5));
-        assert!(trees[2].rss_bytes() > trees[0].rss_bytes() && trees[0].rss_bytes() > 100_000);
-        drop(parent.0.stdin.as_ref());
-        let workers = &trees[2].members[1..];
-        for worker in workers {
-            nix::sys::signal::kill(nix::unistd::Pid::from_raw(*worker), nix::sys::signal::Signal::SIGKILL).unwrap();
-        }
+        until("time spent", || spent(&busy, busy_before) > Duration::from_millis(30)).await;
+        assert!(spent(&busy, busy_before) <= began.elapsed() + Duration::from_millis(5));
+        assert!(spent(&idle, idle_before) < Duration::from_millis(5));
+        assert!(busy.rss_bytes() > idle.rss_bytes() && idle.rss_bytes() > 100_000);
     }
 
     #[test]
@@ -183,8 +174,8 @@ mod tests {
             assert_eq!(cores.count(), 1);
             return;
         }
-        let child = cores.in_target(|| shell("read line")).unwrap();
-        let allowed = |pid: i32| nix::sched::sched_getaffinity(nix::unistd::Pid::from_raw(pid)).unwrap();
+        let child = cores.in_target(|| started("/bin/sh", &["-c", "read line"])).unwrap();
+        let allowed = |pid: i32| nix::sched::sched_getaffinity(Pid::from_raw(pid)).unwrap();
         assert_eq!(allowed(child.0.id() as i32), cores.target);
         assert_eq!(allowed(0), cores.all);
         cores.enter_harness().unwrap();

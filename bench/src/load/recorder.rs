@@ -83,7 +83,7 @@ impl LoadReport {
 }
 
 /// The time that this share of those recorded did not exceed, in milliseconds.
-fn quantile_ms(times: &Histogram<u64>, share: f64) -> f64 {
+pub(super) fn quantile_ms(times: &Histogram<u64>, share: f64) -> f64 {
     times.value_at_quantile(share) as f64 / 1e6
 }
 
