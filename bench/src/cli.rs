@@ -22,6 +22,18 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Measure, print the table, write results.json and the plots.
     Run(RunArguments),
+    /// Say what changed from one results.json to another.
+    Compare {
+        /// The earlier one.
+        before: PathBuf,
+        /// The later one.
+        after: PathBuf,
+    },
+    /// Print a results.json as Markdown.
+    Markdown {
+        /// The file.
+        results: PathBuf,
+    },
     /// Name the scenarios.
     List,
     /// Forward everything with Pingora and do nothing else.
@@ -53,14 +65,14 @@ pub(crate) struct RunArguments {
     /// Which ones, where none is named.
     #[arg(long, value_enum, default_value_t = Set::Short)]
     set: Set,
-    /// How often each target is measured in each scenario; the default is 5 in the short set and 10 in the full one.
+    /// How often each target is measured in each scenario; the default is 10 in the full set, else 3.
     #[arg(long)]
     repetitions: Option<usize>,
-    /// Seconds of each measured time.
-    #[arg(long, default_value_t = 2.0)]
-    seconds: f64,
+    /// Seconds of each measured time; the default is 2 in the full set, else 1.5.
+    #[arg(long)]
+    seconds: Option<f64>,
     /// Where the results go.
-    #[arg(long, default_value = "bench-results")]
+    #[arg(long, default_value = "target/bench-results")]
     pub(crate) out: PathBuf,
     /// The gateway; without it, the one beside this program.
     #[arg(long)]
@@ -94,8 +106,9 @@ impl RunArguments {
             },
             scenarios,
             targets: self.targets()?,
-            repetitions: self.repetitions.unwrap_or(if full { 10 } else { 5 }).max(1),
-            measured: Duration::try_from_secs_f64(self.seconds).context("--seconds")?,
+            repetitions: self.repetitions.unwrap_or(if full { 10 } else { 3 }).max(1),
+            measured: Duration::try_from_secs_f64(self.seconds.unwrap_or(if full { 2.0 } else { 1.5 }))
+                .context("--seconds")?,
             decay: full,
             closed_only: self.closed_only,
             cores: Cores::divide(!self.no_pin)?,

@@ -18,6 +18,10 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().command {
         Command::Run(arguments) => run(&arguments),
+        Command::Compare { before, after } => {
+            print(&report::compare(&report::read_json(&before)?, &report::read_json(&after)?))
+        }
+        Command::Markdown { results } => print(&report::markdown(&report::read_json(&results)?)),
         Command::List => list(),
         Command::Passthrough { listen, upstream, threads } => {
             passthrough::serve(listen, upstream, threads);
@@ -32,13 +36,16 @@ fn run(arguments: &cli::RunArguments) -> anyhow::Result<()> {
     let plan = arguments.plan()?;
     plan.cores.enter_harness()?;
     let run = plan.run()?;
-    let mut stdout = std::io::stdout().lock();
-    writeln!(stdout, "{}", report::table(&run))?;
+    print(&report::table(&run))?;
     std::fs::create_dir_all(&arguments.out).with_context(|| format!("making {}", arguments.out.display()))?;
     let file = arguments.out.join("results.json");
     report::write_json(&run, &file)?;
     report::plots(&run, &arguments.out)?;
-    writeln!(stdout, "Written to {}", arguments.out.display())?;
+    print(&format_args!("Written to {}", arguments.out.display()))
+}
+
+fn print(text: &impl std::fmt::Display) -> anyhow::Result<()> {
+    writeln!(std::io::stdout().lock(), "{text}")?;
     Ok(())
 }
 

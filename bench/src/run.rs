@@ -85,9 +85,11 @@ impl RunPlan {
         for repetition in 0..self.repetitions {
             for measured in in_turn(&mut targets, repetition) {
                 progress.says(scenario.name, &measured.target.name);
-                let mut sample = phases.closed(&measured.target)?;
-                if !self.closed_only {
-                    sample.append(&mut phases.open(&measured.target)?);
+                let queries = runtime.block_on(measured.target.database_queries());
+                let mut sample = phases.sample(&measured.target, self.closed_only)?;
+                let queries_now = runtime.block_on(measured.target.database_queries());
+                if let (Some(before), Some(now)) = (queries, queries_now) {
+                    sample.insert(Measure::DatabaseQueries, now - before);
                 }
                 sample.insert(Measure::MemoryIdle, measured.idle_mib);
                 measured.samples.push(sample);
@@ -100,6 +102,9 @@ impl RunPlan {
             std::thread::sleep(DECAY);
         }
         let mut notes = phases.notes();
+        if !self.cores.pinned() {
+            notes.push("targets and harness shared the cores".to_owned());
+        }
         if provider.leaks() > 0 {
             notes.push(format!("{} requests reached the provider with a wrong credential", provider.leaks()));
         }

@@ -72,7 +72,7 @@ pub struct Target {
 #[derive(Debug)]
 enum Running {
     Direct,
-    Child(#[expect(dead_code, reason = "ends with the target")] ChildServer),
+    Child(#[expect(dead_code, reason = "ends with the target")] Box<ChildServer>),
     Gateway(Box<Gateway>),
 }
 
@@ -118,6 +118,15 @@ impl Target {
         }
     }
 
+    /// Key look-ups that it has put to its database since its start; `None` for a target that does not tell.
+    pub async fn database_queries(&self) -> Option<f64> {
+        let gateway = self.gateway()?;
+        let request = gateway.admin_request(http::Method::GET, "/metrics").bearer_auth(portcullis::MASTER_KEY);
+        let page = gateway.send(request).await.body;
+        let page = String::from_utf8_lossy(&page);
+        page.lines().find_map(|line| line.strip_prefix("portcullis_store_queries ")?.parse().ok())
+    }
+
     /// The gateway itself, for scenarios that change it as it runs.
     #[must_use]
     pub fn gateway(&self) -> Option<&Gateway> {
@@ -153,6 +162,6 @@ async fn passthrough(binary: &std::path::Path, ground: &Ground) -> anyhow::Resul
         process: Some(ProcessTree::of(child.pid())),
         caller: Caller::bearer(&ground.provider_key),
         expected: 200,
-        running: Running::Child(child),
+        running: Running::Child(Box::new(child)),
     })
 }

@@ -2,7 +2,7 @@
 
 use crate::load::{Limit, Load, LoadPlan, LoadReport, Pace, run};
 use crate::result::{Measure, Sample};
-use crate::scenario::{Steady, Who};
+use crate::scenario::{P99_BOUND_MS, Steady, Who};
 use crate::target::Target;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -10,6 +10,9 @@ use std::time::{Duration, Instant};
 
 /// How often memory is looked at under a load.
 const LOOK: Duration = Duration::from_millis(100);
+
+/// How often the range of rates is halved.
+const HALVINGS: u32 = 4;
 
 /// How long a phase lasts.
 #[derive(Clone, Copy, Debug)]
@@ -45,8 +48,21 @@ impl<'a> Phases<'a> {
         Ok(())
     }
 
+    /// All that one repetition measures.
+    pub(super) fn sample(&self, target: &Target, closed_only: bool) -> anyhow::Result<Sample> {
+        let mut sample = self.closed(target)?;
+        if !closed_only {
+            sample.append(&mut self.open(target)?);
+            if self.steady.bounded {
+                let most = sample.get(&Measure::Throughput).copied().unwrap_or_default();
+                sample.insert(Measure::ThroughputWithinBound, self.rate_within_bound(target, most)?);
+            }
+        }
+        Ok(sample)
+    }
+
     /// As many requests as the connections carry: throughput and processor time.
-    pub(super) fn closed(&self, target: &Target) -> anyhow::Result<Sample> {
+    fn closed(&self, target: &Target) -> anyhow::Result<Sample> {
         let load = Load::start(self.plan(target));
         let (measured_from, ends) = (load.measured_from(), load.measured_from() + self.times.measured);
         wait_until(measured_from);
@@ -68,18 +84,37 @@ impl<'a> Phases<'a> {
     }
 
     /// A constant rate: latency from the moment at which each request was to be sent.
-    pub(super) fn open(&self, target: &Target) -> anyhow::Result<Sample> {
-        let mut plan = self.plan(target);
-        plan.pace = Pace::Open { per_second: self.steady.rate };
-        let report = run(plan)?;
-        self.note(target, &report);
+    fn open(&self, target: &Target) -> anyhow::Result<Sample> {
+        let report = self.at_rate(target, self.steady.rate)?;
         let quantiles = [(Measure::LatencyP50, 0.5), (Measure::LatencyP99, 0.99), (Measure::LatencyP999, 0.999)];
         Ok(quantiles.map(|(measure, share)| (measure, report.latency_ms(share))).into())
     }
 
-    /// What went wrong, said once.
+    /// The highest rate up to `most` at which p99 stays within the bound, sought in a few halvings; 0 where none was found.
+    fn rate_within_bound(&self, target: &Target, most: f64) -> anyhow::Result<f64> {
+        let (mut within, mut beyond) = (0.0, most);
+        for _ in 0..HALVINGS {
+            let rate = f64::midpoint(within, beyond);
+            let report = self.at_rate(target, rate)?;
+            let held = report.wrong_count() == 0 && report.latency_ms(0.99) <= P99_BOUND_MS;
+            *(if held { &mut within } else { &mut beyond }) = rate;
+        }
+        Ok(within)
+    }
+
+    fn at_rate(&self, target: &Target, per_second: f64) -> anyhow::Result<LoadReport> {
+        let report = run(LoadPlan { pace: Pace::Open { per_second }, ..self.plan(target) })?;
+        self.note(target, &report);
+        Ok(report)
+    }
+
+    /// What went wrong, said once, and what must be known to read the figures.
     pub(super) fn notes(&self) -> Vec<String> {
-        self.wrong.borrow().iter().cloned().collect()
+        let bound = format!(
+            "throughput within the bound: the highest rate with a p99 of at most {P99_BOUND_MS} ms, to a {}th of the throughput",
+            1 << HALVINGS
+        );
+        self.steady.bounded.then_some(bound).into_iter().chain(self.wrong.borrow().iter().cloned()).collect()
     }
 
     fn note(&self, target: &Target, report: &LoadReport) {

@@ -12,7 +12,7 @@ use std::path::Path;
 
 /// Long enough that nothing expires within a run.
 const DAY: u32 = 86_400;
-const MASTER_KEY: &str = "sk-bench-master-5d1c64a90b7e";
+pub(super) const MASTER_KEY: &str = "sk-bench-master-5d1c64a90b7e";
 const KEYS: KeySeries = KeySeries { seed: 0x6b65_7973 };
 
 pub(super) async fn start(
