@@ -4,6 +4,7 @@
 
 mod child;
 mod keys;
+pub mod manifest;
 mod portcullis;
 
 use crate::gateway::Gateway;
