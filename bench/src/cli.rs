@@ -3,12 +3,12 @@
 use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand};
 use portcullis_bench::process::Cores;
-use portcullis_bench::run::RunPlan;
+use portcullis_bench::run::{Absent, RunPlan};
 use portcullis_bench::scenario::{SCENARIOS, Scenario, Set};
-use portcullis_bench::target::TargetKind;
+use portcullis_bench::target::{Manifest, TargetKind};
 use portcullis_bench::upstream::UpstreamSettings;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 #[derive(Parser)]
@@ -80,6 +80,9 @@ pub(crate) struct RunArguments {
     /// A further build of the gateway, measured beside the first one under this name.
     #[arg(long = "build", value_name = "NAME=PATH", value_parser = build)]
     builds: Vec<(String, PathBuf)>,
+    /// A further gateway, described as those in bench/targets are.
+    #[arg(long = "manifest", value_name = "FILE")]
+    manifests: Vec<PathBuf>,
     /// Only these targets.
     #[arg(long = "target", value_name = "NAME")]
     targets: Vec<String>,
@@ -97,6 +100,7 @@ pub(crate) struct RunArguments {
 impl RunArguments {
     pub(crate) fn plan(&self) -> anyhow::Result<RunPlan> {
         let scenarios = self.scenarios()?;
+        let (targets, absent) = self.targets()?;
         let full = self.scenarios.is_empty() && self.set == Set::Full;
         Ok(RunPlan {
             set: if self.scenarios.is_empty() {
@@ -105,7 +109,8 @@ impl RunArguments {
                 self.scenarios.join(" ")
             },
             scenarios,
-            targets: self.targets()?,
+            targets,
+            absent,
             repetitions: self.repetitions.unwrap_or(if full { 10 } else { 3 }).max(1),
             measured: Duration::try_from_secs_f64(self.seconds.unwrap_or(if full { 2.0 } else { 1.5 }))
                 .context("--seconds")?,
@@ -123,7 +128,30 @@ impl RunArguments {
         self.scenarios.iter().map(named).collect()
     }
 
-    fn targets(&self) -> anyhow::Result<Vec<TargetKind>> {
+    /// Those that can run, and those that cannot, with the reason.
+    fn targets(&self) -> anyhow::Result<(Vec<TargetKind>, Vec<Absent>)> {
+        let mut targets = self.own_targets()?;
+        let mut absent = Vec::new();
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let mut manifests = Manifest::read_all(&root.join("targets"))?;
+        manifests.extend(self.manifests.iter().map(|file| Manifest::read(file)).collect::<anyhow::Result<Vec<_>>>()?);
+        for manifest in manifests {
+            match manifest.find(root.parent().unwrap_or(root)) {
+                Ok(found) => targets.push(TargetKind::Other { manifest: Box::new(manifest), found }),
+                Err(reason) => absent.push(Absent { name: manifest.name, reason: format!("{reason:#}") }),
+            }
+        }
+        let names = || targets.iter().map(TargetKind::name).chain(absent.iter().map(|absent| absent.name.as_str()));
+        if let Some(unknown) = self.targets.iter().find(|wanted| names().all(|name| name != wanted.as_str())) {
+            bail!("no target is called {unknown}; there are {}", names().collect::<Vec<_>>().join(", "));
+        }
+        let wanted = |name: &str| self.targets.is_empty() || self.targets.iter().any(|wanted| wanted == name);
+        targets.retain(|kind| wanted(kind.name()));
+        absent.retain(|absent| wanted(&absent.name));
+        Ok((targets, absent))
+    }
+
+    fn own_targets(&self) -> anyhow::Result<Vec<TargetKind>> {
         let own = std::env::current_exe().context("asking for the path of this program")?;
         let portcullis = self.portcullis.clone().unwrap_or_else(|| own.with_file_name("portcullis"));
         if !portcullis.exists() {
@@ -138,12 +166,6 @@ impl RunArguments {
         targets.push(build("portcullis", &portcullis, true));
         targets.extend(self.quiet_too.then(|| build("portcullis-quiet", &portcullis, false)));
         targets.extend(self.builds.iter().map(|(name, binary)| build(name, binary, true)));
-        for name in &self.targets {
-            if !targets.iter().any(|kind| kind.name() == name) {
-                bail!("no target is called {name}");
-            }
-        }
-        targets.retain(|kind| self.targets.is_empty() || self.targets.iter().any(|name| kind.name() == name));
         Ok(targets)
     }
 }

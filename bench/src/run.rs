@@ -27,6 +27,8 @@ pub struct RunPlan {
     pub scenarios: Vec<&'static Scenario>,
     /// In this order.
     pub targets: Vec<TargetKind>,
+    /// Other gateways that would take part but cannot.
+    pub absent: Vec<Absent>,
     /// How often each target is measured in each scenario.
     pub repetitions: usize,
     /// Length of each measured time.
@@ -37,6 +39,15 @@ pub struct RunPlan {
     pub closed_only: bool,
     /// See [`Cores`].
     pub cores: Cores,
+}
+
+/// A gateway that cannot be measured here.
+#[derive(Clone, Debug)]
+pub struct Absent {
+    /// Its name.
+    pub name: String,
+    /// Why not.
+    pub reason: String,
 }
 
 /// How long the memory of a target is left to decay.
@@ -108,7 +119,11 @@ impl RunPlan {
         if provider.leaks() > 0 {
             notes.push(format!("{} requests reached the provider with a wrong credential", provider.leaks()));
         }
-        Ok(result(scenario, targets, notes, self.decay))
+        let mut result = result(scenario, targets, notes, self.decay);
+        if scenario.takes_others() {
+            result.targets.extend(self.absent.iter().map(absent));
+        }
+        Ok(result)
     }
 
     fn threads(&self) -> usize {
@@ -139,6 +154,11 @@ impl Measured {
 
 fn in_turn(targets: &mut [Measured], repetition: usize) -> Box<dyn Iterator<Item = &mut Measured> + '_> {
     if repetition.is_multiple_of(2) { Box::new(targets.iter_mut()) } else { Box::new(targets.iter_mut().rev()) }
+}
+
+fn absent(absent: &Absent) -> TargetResult {
+    let Absent { name, reason } = absent.clone();
+    TargetResult { target: name, version: String::new(), absent: Some(reason), samples: Vec::new() }
 }
 
 /// Takes what the targets have in common out of the samples: latencies over those of the provider.

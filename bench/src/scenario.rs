@@ -94,7 +94,7 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "passthrough",
-        about: "As key_warm, without any gateway that authenticates: proxies that only forward.",
+        about: "As key_warm, without Portcullis: what stands around it.",
         set: Set::Full,
         steady: USUAL,
     },
@@ -151,10 +151,21 @@ impl Scenario {
         SCENARIOS.iter().find(|scenario| scenario.name == name)
     }
 
-    /// Whether a target takes part: all do, but in `passthrough` those that only forward.
+    /// Whether a target takes part: all do, but in `passthrough` the gateway, and where there is more to know than one key those
+    /// that are configured with one.
     #[must_use]
     pub fn takes(&self, kind: &TargetKind) -> bool {
-        self.name != "passthrough" || !matches!(kind, TargetKind::Portcullis { .. })
+        match kind {
+            TargetKind::Provider | TargetKind::Passthrough { .. } => true,
+            TargetKind::Portcullis { .. } => self.name != "passthrough",
+            TargetKind::Other { .. } => self.takes_others(),
+        }
+    }
+
+    /// Whether gateways that are configured with one key take part.
+    #[must_use]
+    pub fn takes_others(&self) -> bool {
+        self.steady.who == Who::Key
     }
 }
 

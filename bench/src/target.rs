@@ -4,7 +4,7 @@
 
 mod child;
 mod keys;
-pub mod manifest;
+mod manifest;
 mod portcullis;
 
 use crate::gateway::Gateway;
@@ -12,12 +12,17 @@ use crate::load::Caller;
 use crate::process::{Cores, ProcessTree};
 use crate::scenario::Steady;
 use anyhow::Context;
-use child::ChildServer;
+use child::{ChildServer, Launch};
+use http::{HeaderName, HeaderValue};
+use manifest::Place;
+pub use manifest::{Found, Manifest};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The model that every request asks for.
 pub const MODEL: &str = "gpt-4o-mini";
+/// What callers present to a gateway that is configured with one key.
+const CLIENT_KEY: &str = "sk-bench-client-8f1e7c3a2b90";
 
 /// A target that can be started.
 #[derive(Clone, Debug)]
@@ -37,6 +42,13 @@ pub enum TargetKind {
         binary: PathBuf,
         /// Whether it writes an event for each request, as it does by default.
         events: bool,
+    },
+    /// Somebody else's gateway.
+    Other {
+        /// How it is run and called.
+        manifest: Box<Manifest>,
+        /// Its program.
+        found: Found,
     },
 }
 
@@ -66,6 +78,8 @@ pub struct Target {
     pub caller: Caller,
     /// The status of a right answer.
     pub expected: u16,
+    /// Whether the provider sees another body than was sent.
+    pub rewrites: bool,
     /// Keeps it running.
     running: Running,
 }
@@ -85,6 +99,7 @@ impl TargetKind {
             Self::Provider => crate::report::CEILING,
             Self::Passthrough { .. } => crate::report::BASE,
             Self::Portcullis { name, .. } => name,
+            Self::Other { manifest, .. } => &manifest.name,
         }
     }
 
@@ -105,6 +120,7 @@ impl TargetKind {
                 Self::Portcullis { name, binary, events } => {
                     portcullis::start(name, binary, *events, ground, scenario).await
                 }
+                Self::Other { manifest, found } => other(manifest, found, ground).await,
             }
         };
         start.await.with_context(|| format!("starting {}", self.name()))
@@ -146,23 +162,57 @@ fn direct(ground: &Ground) -> Target {
         process: None,
         caller: Caller::bearer(&ground.provider_key),
         expected: 200,
+        rewrites: false,
         running: Running::Direct,
     }
 }
 
-async fn passthrough(binary: &std::path::Path, ground: &Ground) -> anyhow::Result<Target> {
+async fn passthrough(binary: &Path, ground: &Ground) -> anyhow::Result<Target> {
     let upstream = ground.upstream.to_string();
-    let arguments = |addr: SocketAddr| {
-        ["passthrough", "--listen", &addr.to_string(), "--upstream", &upstream].map(Into::into).to_vec()
+    let launch = |addr: SocketAddr, _: &Path| {
+        let arguments =
+            ["passthrough", "--listen", &addr.to_string(), "--upstream", &upstream].map(Into::into).to_vec();
+        Ok(Launch { program: binary.to_owned(), arguments, environment: Vec::new() })
     };
-    let child = ChildServer::start(binary, arguments, &ground.cores).await?;
-    Ok(Target {
-        name: crate::report::BASE.to_owned(),
-        version: crate::passthrough::version(),
+    let child = ChildServer::start(launch, None, &ground.cores).await?;
+    let caller = Caller::bearer(&ground.provider_key);
+    Ok(served(crate::report::BASE, &crate::passthrough::version(), caller, child))
+}
+
+async fn other(manifest: &Manifest, found: &Found, ground: &Ground) -> anyhow::Result<Target> {
+    let launch = |addr: SocketAddr, dir: &Path| {
+        let prepared = manifest.prepare(&place(ground, addr, dir))?;
+        let arguments = prepared.arguments.into_iter().map(Into::into).collect();
+        Ok(Launch { program: std::path::absolute(&found.program)?, arguments, environment: prepared.environment })
+    };
+    let child = ChildServer::start(launch, Some(&manifest.ready), &ground.cores).await?;
+    let prepared = manifest.prepare(&place(ground, child.addr(), child.directory()))?;
+    let caller = Caller::Fixed(HeaderName::try_from(&manifest.header)?, HeaderValue::try_from(prepared.credential)?);
+    let target = served(&manifest.name, &found.version, caller, child);
+    Ok(Target { rewrites: manifest.rewrites_bodies, ..target })
+}
+
+fn place<'a>(ground: &'a Ground, addr: SocketAddr, dir: &'a Path) -> Place<'a> {
+    Place {
+        port: addr.port(),
+        upstream: ground.upstream,
+        dir,
+        client_key: CLIENT_KEY,
+        provider_key: &ground.provider_key,
+        model: MODEL,
+        workers: 1,
+    }
+}
+
+fn served(name: &str, version: &str, caller: Caller, child: ChildServer) -> Target {
+    Target {
+        name: name.to_owned(),
+        version: version.to_owned(),
         addr: child.addr(),
         process: Some(ProcessTree::of(child.pid())),
-        caller: Caller::bearer(&ground.provider_key),
+        caller,
         expected: 200,
+        rewrites: false,
         running: Running::Child(Box::new(child)),
-    })
+    }
 }

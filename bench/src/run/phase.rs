@@ -26,12 +26,12 @@ pub(super) struct Phases<'a> {
     pub(super) steady: &'a Steady,
     pub(super) times: Times,
     pub(super) threads: usize,
-    wrong: RefCell<BTreeSet<String>>,
+    notes: RefCell<BTreeSet<String>>,
 }
 
 impl<'a> Phases<'a> {
     pub(super) fn new(steady: &'a Steady, times: Times, threads: usize) -> Self {
-        Self { steady, times, threads, wrong: RefCell::default() }
+        Self { steady, times, threads, notes: RefCell::default() }
     }
 
     /// Brings a target into the state that is to be measured: connections made, and every key in use known to its cache.
@@ -51,11 +51,16 @@ impl<'a> Phases<'a> {
     /// All that one repetition measures.
     pub(super) fn sample(&self, target: &Target, closed_only: bool) -> anyhow::Result<Sample> {
         let mut sample = self.closed(target)?;
-        if !closed_only {
+        let carried = sample.get(&Measure::Throughput).copied().unwrap_or_default();
+        if carried < self.steady.rate {
+            // It would only show how long the queue grows.
+            let note =
+                format!("{}: carries less than {} requests a second, so no latency", target.name, self.steady.rate);
+            self.notes.borrow_mut().insert(note);
+        } else if !closed_only {
             sample.append(&mut self.open(target)?);
             if self.steady.bounded {
-                let most = sample.get(&Measure::Throughput).copied().unwrap_or_default();
-                sample.insert(Measure::ThroughputWithinBound, self.rate_within_bound(target, most)?);
+                sample.insert(Measure::ThroughputWithinBound, self.rate_within_bound(target, carried)?);
             }
         }
         Ok(sample)
@@ -114,12 +119,12 @@ impl<'a> Phases<'a> {
             "throughput within the bound: the highest rate with a p99 of at most {P99_BOUND_MS} ms, to a {}th of the throughput",
             1 << HALVINGS
         );
-        self.steady.bounded.then_some(bound).into_iter().chain(self.wrong.borrow().iter().cloned()).collect()
+        self.steady.bounded.then_some(bound).into_iter().chain(self.notes.borrow().iter().cloned()).collect()
     }
 
     fn note(&self, target: &Target, report: &LoadReport) {
         for (wrong, count) in &report.wrong {
-            self.wrong.borrow_mut().insert(format!("{}: {count} answers wrong: {wrong}", target.name));
+            self.notes.borrow_mut().insert(format!("{}: {count} answers wrong: {wrong}", target.name));
         }
     }
 
@@ -129,6 +134,7 @@ impl<'a> Phases<'a> {
             warm_up: self.times.warm_up,
             limit: Limit::For(self.times.measured),
             expected: target.expected,
+            rewrites: target.rewrites,
             threads: self.threads,
             ..LoadPlan::new(target.addr, self.steady.shape(), target.caller.clone())
         }

@@ -32,6 +32,7 @@ pub(super) async fn start(
         process: Some(ProcessTree::of(gateway.pid())),
         caller,
         expected: if matches!(scenario.who, Who::KeyWithoutModel) { 403 } else { 200 },
+        rewrites: false,
         running: Running::Gateway(Box::new(gateway)),
     })
 }
