@@ -36,6 +36,8 @@ pub struct LoadPlan {
     pub version: HttpVersion,
     /// How many connections. On one that ends another is made.
     pub connections: usize,
+    /// From how many loopback addresses they come in turn, for a target that counts by source; with 1 all come from the usual one.
+    pub addresses: u32,
     /// How the requests follow each other.
     pub pace: Pace,
     /// Requests that are to be sent before this much time has passed are checked but not measured.
@@ -98,6 +100,7 @@ impl LoadPlan {
             target,
             version: HttpVersion::Http1,
             connections: 32,
+            addresses: 1,
             pace: Pace::Closed,
             warm_up: Duration::from_millis(500),
             limit: Limit::For(Duration::from_secs(2)),

@@ -1,5 +1,7 @@
 //! The table of scenarios: what a run can measure, each under a name that stays.
 
+pub mod trial;
+
 use crate::message::{Dialect, Shape};
 use crate::target::{MODEL, TargetKind};
 

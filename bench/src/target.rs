@@ -7,6 +7,8 @@ mod keys;
 mod manifest;
 mod portcullis;
 
+pub(crate) use portcullis::version;
+
 use crate::gateway::Gateway;
 use crate::load::Caller;
 use crate::process::{Cores, ProcessTree};

@@ -12,13 +12,18 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 
 /// How long to wait before connecting again to a target that refused.
 const RECONNECT: Duration = Duration::from_millis(10);
+
+/// All of 127.0.0.0/8 is this machine, so a connection may come from any of it.
+const FIRST_ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 64, 0, 1);
 
 /// A place for one request at a time.
 pub(super) struct Lane {
@@ -190,7 +195,15 @@ impl Sender {
 }
 
 async fn open(plan: &LoadPlan) -> std::io::Result<TokioIo<TcpStream>> {
-    let stream = TcpStream::connect(plan.target).await?;
+    static OPENED: AtomicU32 = AtomicU32::new(0);
+    let stream = if plan.addresses > 1 {
+        let number = OPENED.fetch_add(1, Ordering::Relaxed) % plan.addresses;
+        let socket = TcpSocket::new_v4()?;
+        socket.bind((Ipv4Addr::from_bits(FIRST_ADDRESS.to_bits() + number), 0).into())?;
+        socket.connect(plan.target).await?
+    } else {
+        TcpStream::connect(plan.target).await?
+    };
     stream.set_nodelay(true)?;
     Ok(TokioIo::new(stream))
 }

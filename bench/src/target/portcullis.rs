@@ -73,7 +73,8 @@ async fn caller(gateway: &Gateway, scenario: &Steady) -> anyhow::Result<Caller> 
     })
 }
 
-async fn version(binary: &Path) -> anyhow::Result<String> {
+/// What this build calls itself.
+pub(crate) async fn version(binary: &Path) -> anyhow::Result<String> {
     let output = tokio::process::Command::new(binary).arg("--version").output().await?;
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
