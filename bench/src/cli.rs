@@ -4,6 +4,7 @@ use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand};
 use portcullis_bench::process::Cores;
 use portcullis_bench::run::{Absent, RunPlan};
+use portcullis_bench::scenario::trial::{TRIALS, Trial};
 use portcullis_bench::scenario::{SCENARIOS, Scenario, Set};
 use portcullis_bench::target::{Manifest, TargetKind};
 use portcullis_bench::upstream::UpstreamSettings;
@@ -109,6 +110,7 @@ impl RunArguments {
                 self.scenarios.join(" ")
             },
             scenarios,
+            trials: self.trials(),
             targets,
             absent,
             repetitions: self.repetitions.unwrap_or(if full { 10 } else { 3 }).max(1),
@@ -125,7 +127,14 @@ impl RunArguments {
             return Ok(SCENARIOS.iter().filter(|scenario| scenario.set <= self.set).collect());
         }
         let named = |name: &String| Scenario::named(name).with_context(|| format!("no scenario is called {name}"));
-        self.scenarios.iter().map(named).collect()
+        self.scenarios.iter().filter(|name| Trial::named(name).is_none()).map(named).collect()
+    }
+
+    fn trials(&self) -> Vec<&'static Trial> {
+        if self.scenarios.is_empty() {
+            return TRIALS.iter().filter(|trial| trial.set <= self.set && !self.closed_only).collect();
+        }
+        self.scenarios.iter().filter_map(|name| Trial::named(name)).collect()
     }
 
     /// Those that can run, and those that cannot, with the reason.

@@ -7,6 +7,7 @@ use clap::Parser;
 use cli::{Arguments, Command};
 use portcullis_bench::provider::Provider;
 use portcullis_bench::scenario::SCENARIOS;
+use portcullis_bench::scenario::trial::TRIALS;
 use portcullis_bench::{passthrough, report, upstream};
 use std::io::Write;
 use std::net::SocketAddr;
@@ -51,14 +52,10 @@ fn print(text: &impl std::fmt::Display) -> anyhow::Result<()> {
 
 fn list() -> anyhow::Result<()> {
     let mut stdout = std::io::stdout().lock();
-    for scenario in SCENARIOS {
-        writeln!(
-            stdout,
-            "{:<18} {:<6} {}",
-            scenario.name,
-            format!("{:?}", scenario.set).to_lowercase(),
-            scenario.about
-        )?;
+    let steady = SCENARIOS.iter().map(|scenario| (scenario.name, scenario.set, scenario.about));
+    let trials = TRIALS.iter().map(|trial| (trial.name, trial.set, trial.about));
+    for (name, set, about) in steady.chain(trials) {
+        writeln!(stdout, "{name:<18} {:<6} {about}", format!("{set:?}").to_lowercase())?;
     }
     Ok(())
 }

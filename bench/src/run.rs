@@ -11,6 +11,7 @@ use crate::process::Cores;
 use crate::report::CEILING;
 use crate::result::{Measure, Run, Sample, ScenarioResult, TargetResult};
 use crate::scenario::Scenario;
+use crate::scenario::trial::{Stage, Trial};
 use crate::target::{Ground, Target, TargetKind};
 use crate::upstream::{LoadProvider, UpstreamSettings};
 use anyhow::Context;
@@ -25,6 +26,8 @@ pub struct RunPlan {
     pub set: String,
     /// In this order.
     pub scenarios: Vec<&'static Scenario>,
+    /// After the scenarios, in this order.
+    pub trials: Vec<&'static Trial>,
     /// In this order.
     pub targets: Vec<TargetKind>,
     /// Other gateways that would take part but cannot.
@@ -67,6 +70,18 @@ impl RunPlan {
         for scenario in &self.scenarios {
             let result = self.scenario(scenario, &runtime, &progress);
             scenarios.push(result.with_context(|| format!("scenario {}", scenario.name))?);
+        }
+        let stage = Stage {
+            cores: self.cores,
+            targets: &self.targets,
+            repetitions: self.repetitions,
+            measured: self.measured,
+            runtime: &runtime,
+        };
+        for trial in &self.trials {
+            progress.says(trial.name, "under way");
+            scenarios.push(trial.play(&stage).with_context(|| format!("scenario {}", trial.name))?);
+            progress.step();
         }
         progress.end();
         Ok(Run { machine, set: self.set.clone(), scenarios })
@@ -134,7 +149,7 @@ impl RunPlan {
     fn steps(&self) -> usize {
         let pairs =
             self.scenarios.iter().map(|scenario| self.targets.iter().filter(|kind| scenario.takes(kind)).count());
-        pairs.sum::<usize>() * (self.repetitions + 1)
+        pairs.sum::<usize>() * (self.repetitions + 1) + self.trials.len()
     }
 }
 
