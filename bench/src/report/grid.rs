@@ -34,8 +34,10 @@ pub(super) fn scenario_grid(scenario: &ScenarioResult) -> Grid {
         let cells = targets.iter().map(|target| Some(Cell::of(spread(target, measure)?, number)));
         rows.push((measure.title(), cells.collect()));
         let Some(base) = ran(scenario, BASE).filter(|_| measure.has_ratio()) else { continue };
-        let cells = targets.iter().map(|target| ratio_cell(target, base, measure));
-        rows.push((format!("  over {BASE}"), cells.collect()));
+        let cells: Vec<_> = targets.iter().map(|target| ratio_cell(target, base, measure)).collect();
+        if cells.iter().any(Option::is_some) {
+            rows.push((format!("  over {BASE}"), cells));
+        }
     }
     Grid { head: targets.iter().map(|target| column_title(&target.target)).collect(), rows }
 }

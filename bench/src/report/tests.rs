@@ -143,6 +143,19 @@ fn a_ratio_is_the_median_of_pairs_and_not_the_ratio_of_medians() {
 }
 
 #[test]
+fn a_ratio_over_nothing_is_left_out() {
+    let run = invented_run(vec![(
+        "key_warm",
+        vec![invented_cpu("portcullis", &[1.0, 1.0]), invented_cpu("passthrough", &[0.0, 0.0])],
+    )]);
+    assert!(
+        table(&run).contains("CPU per request") && !table(&run).contains("│   over passthrough"),
+        "{}",
+        table(&run)
+    );
+}
+
+#[test]
 fn a_verdict_is_given_only_when_the_spreads_lie_apart() {
     let table: [(&[f64], &[f64], &str); 6] = [
         (&[40.0, 41.0, 42.0], &[30.0, 31.0, 32.0], "faster"),
