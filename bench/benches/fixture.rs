@@ -4,7 +4,6 @@
 //! expires while it is measured.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -206,11 +205,4 @@ pub(crate) fn owned(body: &Bytes) -> Bytes {
     let mut copy = Vec::with_capacity(body.len() + 256);
     copy.extend_from_slice(body);
     Bytes::from(copy)
-}
-
-/// Numbers of a range in an order that no cache of the processor foresees, the same in each run.
-pub(crate) fn shuffled(range: Range<usize>) -> Vec<usize> {
-    let mut numbers: Vec<usize> = range.collect();
-    numbers.sort_by_key(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32));
-    numbers
 }

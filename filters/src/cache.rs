@@ -44,8 +44,10 @@ impl Default for CacheSettings {
 /// Keys by full hash. Shared by the authenticator and by everyone who learns of a change.
 pub struct KeyCache {
     settings: CacheSettings,
-    known: moka::sync::Cache<KeyHash, Known>,
-    unknown: moka::sync::Cache<KeyHash, Unknown>,
+    /// Both are bounded by number and know no time: an entry that has ended is taken out when it is asked for or when room
+    /// is needed. What a hit costs is what each request pays, and here that is a shared lock and a mark.
+    known: quick_cache::sync::Cache<KeyHash, Known>,
+    unknown: quick_cache::sync::Cache<KeyHash, Unknown>,
     /// Never holds anything: it lets one caller ask the store while the others wait for the same answer.
     loads: moka::future::Cache<KeyHash, ()>,
     /// One counter for a slice of the hash space, moved when a key of that slice changes. A neighbour in the slice pays
@@ -106,16 +108,10 @@ impl KeyCache {
     /// An empty cache.
     #[must_use]
     pub fn new(settings: CacheSettings) -> Self {
-        // The times of moka bound memory only; whether an entry may be used is decided against the caller's clock.
+        let size = |most: u64| usize::try_from(most).unwrap_or(usize::MAX);
         Self {
-            known: moka::sync::Cache::builder()
-                .max_capacity(settings.max_keys)
-                .time_to_live(settings.ttl.saturating_add(settings.max_stale))
-                .build(),
-            unknown: moka::sync::Cache::builder()
-                .max_capacity(settings.max_unknown)
-                .time_to_live(settings.unknown_ttl)
-                .build(),
+            known: quick_cache::sync::Cache::new(size(settings.max_keys)),
+            unknown: quick_cache::sync::Cache::new(size(settings.max_unknown)),
             loads: moka::future::Cache::new(0),
             stripes: (0..STRIPES).map(|_| AtomicU32::new(0)).collect(),
             epoch: AtomicU64::new(0),
@@ -123,6 +119,20 @@ impl KeyCache {
             stale_served: AtomicU64::new(0),
             settings,
         }
+    }
+
+    /// What is known of this hash without asking the store: the key, or `Some(None)` that there is none.
+    #[must_use]
+    pub fn recall(&self, hash: &KeyHash, now: SystemTime) -> Option<Option<Arc<KeyRecord>>> {
+        // The entry before the counters: a change in between is seen.
+        if let Some(known) = self.known.get(hash)
+            && self.stamp(hash) == known.stamp
+            && now < known.usable_until
+        {
+            return Some(Some(known.record));
+        }
+        let unknown = self.unknown.get(hash)?;
+        (self.stamp(hash) == unknown.stamp && now < unknown.usable_until).then_some(None)
     }
 
     /// The key of this hash: from memory, else from the store with one query however many ask at once.
@@ -135,17 +145,8 @@ impl KeyCache {
         hash: KeyHash,
         now: SystemTime,
     ) -> Result<Option<Arc<KeyRecord>>, StoreUnavailable> {
-        if let Some(known) = self.known.get(&hash)
-            && self.stamp(&hash) == known.stamp
-            && now < known.usable_until
-        {
-            return Ok(Some(known.record));
-        }
-        if let Some(unknown) = self.unknown.get(&hash)
-            && self.stamp(&hash) == unknown.stamp
-            && now < unknown.usable_until
-        {
-            return Ok(None);
+        if let Some(known) = self.recall(&hash, now) {
+            return Ok(known);
         }
         let arrived = self.stamp(&hash);
         let first = self.load(store, hash, now).await;
@@ -172,8 +173,8 @@ impl KeyCache {
     pub fn forget(&self, hashes: &[KeyHash]) {
         for hash in hashes {
             self.stripe(hash).fetch_add(1, Ordering::SeqCst);
-            self.known.invalidate(hash);
-            self.unknown.invalidate(hash);
+            self.known.remove(hash);
+            self.unknown.remove(hash);
         }
     }
 
@@ -187,8 +188,8 @@ impl KeyCache {
     #[must_use]
     pub fn figures(&self) -> CacheFigures {
         CacheFigures {
-            keys: self.known.entry_count(),
-            unknown: self.unknown.entry_count(),
+            keys: self.known.len() as u64,
+            unknown: self.unknown.len() as u64,
             queries: self.queries.load(Ordering::Relaxed),
             stale_served: self.stale_served.load(Ordering::Relaxed),
         }
@@ -213,11 +214,11 @@ impl KeyCache {
                 let record = Arc::new(record);
                 let usable_until = self.usable_until(&record, now);
                 self.known.insert(hash, Known { record: Arc::clone(&record), stamp, confirmed: now, usable_until });
-                self.unknown.invalidate(&hash);
+                self.unknown.remove(&hash);
                 Ok(Some(record))
             }
             Ok(None) => {
-                self.known.invalidate(&hash);
+                self.known.remove(&hash);
                 self.unknown.insert(hash, Unknown { stamp, usable_until: now + self.settings.unknown_ttl });
                 Ok(None)
             }

@@ -4,6 +4,7 @@
 //! [`KeyHash`], which is LiteLLM's stored form: the SHA-256 of the whole string, `sk-` included.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -42,7 +43,7 @@ impl<'a> VirtualKey<'a> {
 }
 
 /// SHA-256 of a key string: the key's public id and the only form that reaches the store.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct KeyHash([u8; 32]);
 
 impl KeyHash {
@@ -62,6 +63,15 @@ impl KeyHash {
 impl From<[u8; 32]> for KeyHash {
     fn from(digest: [u8; 32]) -> Self {
         Self(digest)
+    }
+}
+
+impl Hash for KeyHash {
+    /// A part of a digest tells keys apart as well as the whole. Whoever tries strings until these 64 bits agree gets a
+    /// slow look-up for it, nothing else: keys are compared in full.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let [a, b, c, d, e, f, g, h, ..] = self.0;
+        state.write_u64(u64::from_ne_bytes([a, b, c, d, e, f, g, h]));
     }
 }
 
@@ -174,20 +184,11 @@ impl VirtualKeyAuthenticator {
         if VirtualKey::parse(presented).is_none() {
             return Ok(None);
         }
-        let asks_store = !self.cache.holds(&hash);
-        if asks_store {
-            self.failures.check(source, now)?;
-        }
-        let record = match self.cache.find(&self.store, hash, now).await {
-            Ok(Some(record)) => record,
-            Ok(None) => {
-                if asks_store {
-                    self.failures.record(source, now);
-                }
-                return Ok(None);
-            }
-            Err(StoreUnavailable(cause)) => return Err(Denial::StoreUnavailable(cause)),
+        let known = match self.cache.recall(&hash, now) {
+            Some(known) => known,
+            None => self.ask(hash, source, now).await?,
         };
+        let Some(record) = known else { return Ok(None) };
         if record.blocked {
             return Err(Denial::BlockedKey);
         }
@@ -195,5 +196,24 @@ impl VirtualKeyAuthenticator {
             return Err(Denial::ExpiredKey);
         }
         Ok(Some(Principal::Key(record)))
+    }
+
+    /// Looks a key up that is not in memory, or no longer good there.
+    async fn ask(
+        &self,
+        hash: KeyHash,
+        source: Option<IpAddr>,
+        now: SystemTime,
+    ) -> Result<Option<Arc<KeyRecord>>, Denial> {
+        let is_new = !self.cache.holds(&hash);
+        if is_new {
+            self.failures.check(source, now)?;
+        }
+        let found = self.cache.find(&self.store, hash, now).await;
+        let found = found.map_err(|StoreUnavailable(cause)| Denial::StoreUnavailable(cause))?;
+        if found.is_none() && is_new {
+            self.failures.record(source, now);
+        }
+        Ok(found)
     }
 }

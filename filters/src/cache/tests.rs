@@ -270,17 +270,15 @@ async fn a_key_is_confirmed_when_it_ends_and_its_end_is_remembered() {
 
 #[tokio::test]
 async fn unknown_keys_are_bounded_and_push_no_good_key_out() {
-    let settings = CacheSettings { max_keys: 100, max_unknown: 200, ..CacheSettings::default() };
+    let settings = CacheSettings { max_keys: 400, max_unknown: 200, ..CacheSettings::default() };
     let good: Vec<KeyHash> = (0..100).map(|number| key(&format!("good{number}"))).collect();
     let asked = Asked::with(Scripted::with(&good), settings);
     for hash in &good {
         assert_eq!(asked.finds(*hash, 0).await, Some(true));
     }
-    asked.cache.known.run_pending_tasks();
     for number in 0..10_000 {
         assert_eq!(asked.finds(key(&number.to_string()), 0).await, Some(false));
     }
-    asked.cache.unknown.run_pending_tasks();
     assert!(asked.cache.figures().unknown <= 200, "{:?}", asked.cache.figures());
     assert_eq!(asked.queries(), 10_100);
     for hash in &good {
