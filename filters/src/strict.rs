@@ -3,10 +3,9 @@
 //! 0.9.1: bare LF, content-length beside transfer-encoding, `gzip, chunked`, repeated lengths, a missing Host, large
 //! heads). Pure, so that it can be fuzzed and put in front of another server.
 
-use http::header::{
-    CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, TRANSFER_ENCODING, UPGRADE,
-};
-use http::{HeaderMap, HeaderName, Version};
+use http::header::{CONNECTION, HOST};
+use http::{HeaderMap, Version};
+use memchr::{memchr, memchr_iter, memchr2};
 
 use crate::denial::Denial;
 
@@ -31,38 +30,64 @@ pub fn check_raw_head(raw: &[u8], bounds: &HeadBounds) -> Result<(), Denial> {
     if raw.len() > bounds.bytes {
         return Err(malformed("head too large"));
     }
-    let mut previous = 0;
-    for (at, byte) in raw.iter().enumerate() {
-        if *byte == b'\n' && previous != b'\r' {
-            return Err(malformed("bare line feed"));
-        }
-        if *byte == b'\r' && raw.get(at + 1) != Some(&b'\n') {
-            return Err(malformed("bare carriage return"));
-        }
-        previous = *byte;
+    let feeds = memchr_iter(b'\n', raw);
+    if feeds.clone().any(|at| at == 0 || raw[at - 1] != b'\r') {
+        return Err(malformed("bare line feed"));
+    }
+    // Every line feed has its carriage return, so one more of these stands alone.
+    if memchr_iter(b'\r', raw).count() != feeds.count() {
+        return Err(malformed("bare carriage return"));
     }
     let mut has_length = false;
     let mut has_encoding = false;
-    let lines = raw.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
     // One empty line in front of a request is to be ignored (RFC 9112, section 2.2).
-    for line in lines.skip_while(|line| line.is_empty()).skip(1).filter(|line| !line.is_empty()) {
-        let Some(colon) = line.iter().position(|byte| *byte == b':') else {
-            return Err(malformed("a header line without a colon"));
-        };
-        let name = &line[..colon];
-        if name.starts_with(b" ") || name.starts_with(b"\t") {
-            return Err(malformed("folded header line"));
-        }
-        if name.ends_with(b" ") || name.ends_with(b"\t") {
-            return Err(malformed("white space before a colon"));
-        }
-        if HeaderName::from_bytes(name).is_err() {
-            return Err(malformed("unusable header name"));
-        }
+    for line in lines(raw).skip_while(|line| line.is_empty()).skip(1).filter(|line| !line.is_empty()) {
+        let name = field_name(line)?;
         has_length |= name.eq_ignore_ascii_case(b"content-length");
         has_encoding |= name.eq_ignore_ascii_case(b"transfer-encoding");
     }
     if has_length && has_encoding { Err(malformed("content-length beside transfer-encoding")) } else { Ok(()) }
+}
+
+/// The lines without their ends.
+fn lines(mut rest: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let (line, after) = rest.split_at(memchr(b'\n', rest).map_or(rest.len(), |at| at + 1));
+        rest = after;
+        (!line.is_empty()).then(|| line.strip_suffix(b"\r\n").unwrap_or(line))
+    })
+}
+
+/// What stands before the colon, if that is a field name.
+fn field_name(line: &[u8]) -> Result<&[u8], Denial> {
+    let colon = memchr(b':', line).ok_or(malformed("a header line without a colon"))?;
+    let name = &line[..colon];
+    let blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    if blank(name.first()) {
+        return Err(malformed("folded header line"));
+    }
+    if blank(name.last()) {
+        return Err(malformed("white space before a colon"));
+    }
+    if name.is_empty() || !name.iter().all(|byte| is_token(*byte)) {
+        return Err(malformed("unusable header name"));
+    }
+    Ok(name)
+}
+
+/// Whether a byte may stand in a field name (`tchar` of RFC 9110, section 5.6.2).
+fn is_token(byte: u8) -> bool {
+    const TABLE: [bool; 256] = {
+        let mut table = [false; 256];
+        let mut byte = 0;
+        while byte < 256 {
+            table[byte] = matches!(byte as u8, b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' | b'!' | b'#'..=b'\'' | b'*' | b'+'
+                | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~');
+            byte += 1;
+        }
+        table
+    };
+    TABLE[usize::from(byte)]
 }
 
 /// What is asked of the parsed fields, in every version of HTTP.
@@ -77,32 +102,50 @@ pub fn check_headers(headers: &HeaderMap, version: Version, bounds: &HeadBounds)
     if bytes > bounds.bytes {
         return Err(malformed("head too large"));
     }
-    if headers.get_all(HOST).iter().count() > 1 || (version == Version::HTTP_11 && !headers.contains_key(HOST)) {
-        return Err(malformed("exactly one Host is needed"));
-    }
-    let in_host = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~:[]%".contains(byte);
-    if headers.get(HOST).is_some_and(|host| !host.as_bytes().iter().all(in_host)) {
-        return Err(malformed("unusable Host"));
-    }
-    let mut encodings = headers.get_all(TRANSFER_ENCODING).iter();
-    if encodings.next().is_some_and(|encoding| encoding != "chunked") || encodings.next().is_some() {
-        return Err(malformed("transfer-encoding other than chunked"));
-    }
-    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
-    if let Some(length) = lengths.next() {
-        let digits = !length.is_empty() && length.len() <= 18 && length.as_bytes().iter().all(u8::is_ascii_digit);
-        if !digits || lengths.next().is_some() {
-            return Err(malformed("unusable content-length"));
+    // One pass: a head has some twenty fields, and looking a name up costs more than passing over it.
+    let mut seen = [false; SINGLE.len()];
+    for (name, value) in headers {
+        let name = name.as_str();
+        if let Some(at) = SINGLE.iter().position(|(single, _)| *single == name) {
+            let (_, why) = SINGLE[at];
+            if std::mem::replace(&mut seen[at], true) {
+                return Err(malformed(why));
+            }
+            check_value(name, value.as_bytes())?;
         }
+        refuse_disguise(name)?;
     }
-    if SINGLE.iter().any(|name| headers.get_all(name).iter().nth(1).is_some()) {
-        return Err(malformed("a field that may come once came twice"));
+    if version == Version::HTTP_11 && !headers.contains_key(HOST) {
+        return Err(malformed(ONE_HOST));
     }
-    refuse_connection_options(headers)?;
-    if headers.get(EXPECT).is_some_and(|expected| !expected.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
-        return Err(malformed("unknown expectation"));
+    refuse_connection_options(headers)
+}
+
+const ONE_HOST: &str = "exactly one Host is needed";
+const TWICE: &str = "a field that may come once came twice";
+
+/// Fields of which two parsers may take different lines, or by which a body is read here; and what is said of a second.
+const SINGLE: [(&str, &str); 7] = [
+    ("host", ONE_HOST),
+    ("transfer-encoding", "transfer-encoding other than chunked"),
+    ("content-length", "unusable content-length"),
+    ("content-type", TWICE),
+    ("content-encoding", TWICE),
+    ("expect", TWICE),
+    ("upgrade", TWICE),
+];
+
+fn check_value(name: &str, value: &[u8]) -> Result<(), Denial> {
+    let in_host = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~:[]%".contains(byte);
+    match name {
+        "host" if !value.iter().all(in_host) => Err(malformed("unusable Host")),
+        "transfer-encoding" if value != b"chunked" => Err(malformed("transfer-encoding other than chunked")),
+        "content-length" if value.is_empty() || value.len() > 18 || !value.iter().all(u8::is_ascii_digit) => {
+            Err(malformed("unusable content-length"))
+        }
+        "expect" if !value.eq_ignore_ascii_case(b"100-continue") => Err(malformed("unknown expectation")),
+        _ => Ok(()),
     }
-    headers.keys().try_for_each(|name| refuse_disguise(name.as_str()))
 }
 
 /// Pingora gives up without an answer when `Connection` has many options, one of these, or one that is no field name; and
@@ -111,9 +154,9 @@ fn refuse_connection_options(headers: &HeaderMap) -> Result<(), Denial> {
     let options = headers.get_all(CONNECTION).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
     let options = options.map(|option| option.trim_ascii()).filter(|option| !option.is_empty());
     for (count, option) in options.enumerate() {
-        let is_token = option.iter().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte));
+        let is_name = option.iter().all(|byte| is_token(*byte));
         let reserved = UNNAMEABLE.iter().any(|name| option.eq_ignore_ascii_case(name.as_bytes()));
-        if !is_token || reserved || count == MAX_CONNECTION_OPTIONS {
+        if !is_name || reserved || count == MAX_CONNECTION_OPTIONS {
             return Err(malformed("unusable Connection"));
         }
     }
@@ -123,9 +166,6 @@ fn refuse_connection_options(headers: &HeaderMap) -> Result<(), Denial> {
 const MAX_CONNECTION_OPTIONS: usize = 9;
 const UNNAMEABLE: [&str; 6] =
     ["content-length", "host", "transfer-encoding", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"];
-
-/// Fields of which two parsers may take different lines, and by which a body is read here.
-static SINGLE: [HeaderName; 4] = [CONTENT_ENCODING, CONTENT_TYPE, EXPECT, UPGRADE];
 
 /// Headers that decide something here. Servers that map `_` or `.` to `-` (CGI's heritage) would read a disguised one as
 /// the real thing.
@@ -153,7 +193,7 @@ const OURS: &[&str] = &[
 ];
 
 fn refuse_disguise(name: &str) -> Result<(), Denial> {
-    if !name.contains(['_', '.']) {
+    if memchr2(b'_', b'.', name.as_bytes()).is_none() {
         return Ok(());
     }
     let plain = name.replace(['_', '.'], "-");
@@ -185,10 +225,23 @@ mod tests {
             "POST / HTTP/1.1\r\nHost : a\r\n\r\n",
             "POST / HTTP/1.1\r\nHost: a\r\n\x0bTransfer-Encoding: chunked\r\n\r\n",
             "POST / HTTP/1.1\r\nHost: a\r\nnonsense\r\n\r\n",
+            "POST / HTTP/1.1\r\nHost: a\r\n: b\r\n\r\n",
+            "POST / HTTP/1.1\r\nHost: a\r\n\r\n\r",
+            "\nPOST / HTTP/1.1\r\nHost: a\r\n\r\n",
             "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n",
             "POST / HTTP/1.1\r\nHost: a\r\ntransfer-encoding: chunked\r\nCONTENT-LENGTH: 3\r\n\r\n",
         ] {
             assert!(matches!(raw(head), Err(Denial::MalformedRequest(_))), "{head:?} passed");
+        }
+    }
+
+    #[test]
+    fn a_field_name_is_what_the_parser_takes_for_one() {
+        for byte in (0..=u8::MAX).filter(|byte| !b"\r\n:".contains(byte)) {
+            let name = [b'x', byte, b'y'];
+            let head = [b"GET / HTTP/1.1\r\n", &name[..], b": a\r\n\r\n"].concat();
+            let taken = http::HeaderName::from_bytes(&name).is_ok();
+            assert_eq!(check_raw_head(&head, &BOUNDS).is_ok(), taken, "{}", byte.escape_ascii());
         }
     }
 
