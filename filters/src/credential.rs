@@ -49,23 +49,51 @@ enum Scheme {
     Optional,
     /// The bare value.
     None,
+    /// Not at all: it holds a credential of some kind, which is none for us and is never forwarded.
+    Unread,
 }
 
-const X_LITELLM_API_KEY: HeaderName = HeaderName::from_static("x-litellm-api-key");
-
-/// The known headers in the order in which they count.
-static KNOWN: [(HeaderName, Scheme); 6] = [
-    (X_LITELLM_API_KEY, Scheme::Optional),
-    (http::header::AUTHORIZATION, Scheme::Required),
-    (HeaderName::from_static("api-key"), Scheme::None),
-    (HeaderName::from_static("x-api-key"), Scheme::None),
-    (HeaderName::from_static("x-goog-api-key"), Scheme::None),
-    (HeaderName::from_static("ocp-apim-subscription-key"), Scheme::None),
+/// The names of the known headers, in the order in which they count.
+const NAMES: [&str; 8] = [
+    "x-litellm-api-key",
+    "authorization",
+    "api-key",
+    "x-api-key",
+    "x-goog-api-key",
+    "ocp-apim-subscription-key",
+    "proxy-authorization",
+    "litellm-changed-by",
 ];
 
-/// Headers that carry a credential of some kind and are never forwarded, though none is read from them here.
-static ALSO_STRIPPED: [HeaderName; 3] =
-    [http::header::COOKIE, http::header::PROXY_AUTHORIZATION, HeaderName::from_static("litellm-changed-by")];
+static KNOWN: [(HeaderName, Scheme); NAMES.len()] = [
+    (HeaderName::from_static(NAMES[0]), Scheme::Optional),
+    (HeaderName::from_static(NAMES[1]), Scheme::Required),
+    (HeaderName::from_static(NAMES[2]), Scheme::None),
+    (HeaderName::from_static(NAMES[3]), Scheme::None),
+    (HeaderName::from_static(NAMES[4]), Scheme::None),
+    (HeaderName::from_static(NAMES[5]), Scheme::None),
+    (HeaderName::from_static(NAMES[6]), Scheme::Unread),
+    (HeaderName::from_static(NAMES[7]), Scheme::Unread),
+];
+
+/// The lengths of these names, a bit for each: most fields of a request are told apart by that alone.
+const LENGTHS: u64 = {
+    let mut lengths = 0;
+    let mut at = 0;
+    while at < NAMES.len() {
+        lengths |= length_bit(NAMES[at]);
+        at += 1;
+    }
+    lengths
+};
+
+/// Names of 63 bytes and more share the last bit.
+const fn length_bit(name: &str) -> u64 {
+    1 << if name.len() < 63 { name.len() } else { 63 }
+}
+
+/// Never forwarded either. Several lines of it are ordinary in HTTP/2 (RFC 9113, section 8.2.3).
+const COOKIE: HeaderName = http::header::COOKIE;
 
 /// Longest credential that is looked at, in bytes; a JWT may be longer.
 pub const MAX_CREDENTIAL: usize = 4 * 1024;
@@ -82,15 +110,15 @@ impl CredentialSlots {
     /// [`Denial::MissingCredential`], [`Denial::MalformedCredential`], or [`Denial::ConflictingCredentials`] when one
     /// header comes twice with different values.
     pub fn extract<'a>(&'a self, head: &RequestHead<'a>) -> Result<Credential<'a>, Denial> {
-        for name in self.headers() {
-            refuse_conflict(head.headers, name)?;
-        }
-        if let Some(name) = self.replacing.as_ref().filter(|name| head.headers.contains_key(*name)) {
-            return read(head.headers, name, Scheme::Required)
+        let known = self.known(head.headers)?;
+        if let Some(name) = &self.replacing
+            && let Some(value) = head.headers.get(name)
+        {
+            return read(value, name, Scheme::Required)
                 .unwrap_or(Err(Denial::MalformedCredential("empty configured header")));
         }
         let mut second_best: Option<Result<Credential<'a>, Denial>> = None;
-        for found in self.candidates(head) {
+        for found in self.candidates(head, known) {
             match found {
                 Ok(credential) if self.could_be_ours(credential.text) => return bounded(credential),
                 Ok(_) if matches!(second_best, Some(Ok(_))) => {}
@@ -104,13 +132,36 @@ impl CredentialSlots {
     /// Every header that may hold a credential: none of them is forwarded.
     pub fn headers(&self) -> impl Iterator<Item = &HeaderName> {
         let known = KNOWN.iter().map(|(name, _)| name);
-        self.replacing.iter().chain(known).chain(&self.additional).chain(&ALSO_STRIPPED)
+        self.replacing.iter().chain(known).chain(&self.additional).chain(std::iter::once(&COOKIE))
     }
 
-    fn candidates<'a>(&'a self, head: &RequestHead<'a>) -> impl Iterator<Item = Result<Credential<'a>, Denial>> {
+    /// The values of the known headers. Refuses a header of any slot that comes twice with different values.
+    ///
+    /// One pass over the fields: looking each of the names up in turn is most of what an extraction costs.
+    fn known<'a>(&self, headers: &'a HeaderMap) -> Result<[Option<&'a HeaderValue>; NAMES.len()], Denial> {
+        let mut values = [None; NAMES.len()];
+        for (name, value) in headers {
+            if LENGTHS & length_bit(name.as_str()) != 0
+                && let Some(at) = KNOWN.iter().position(|(known, _)| known == name)
+                && *values[at].get_or_insert(value) != value
+            {
+                return Err(Denial::ConflictingCredentials);
+            }
+        }
+        let mut others = self.replacing.iter().chain(&self.additional);
+        others.try_for_each(|name| refuse_conflict(headers, name))?;
+        Ok(values)
+    }
+
+    fn candidates<'a>(
+        &'a self,
+        head: &RequestHead<'a>,
+        known: [Option<&'a HeaderValue>; NAMES.len()],
+    ) -> impl Iterator<Item = Result<Credential<'a>, Denial>> {
         let (headers, path, query) = (head.headers, head.path.as_str(), head.query);
-        let known = KNOWN.iter().filter_map(move |(name, scheme)| read(headers, name, *scheme));
-        let additional = self.additional.iter().filter_map(move |name| read(headers, name, Scheme::Optional));
+        let known = KNOWN.iter().zip(known);
+        let known = known.filter_map(|((name, scheme), value)| read(value?, name, *scheme));
+        let additional = self.additional.iter().filter_map(|name| read(headers.get(name)?, name, Scheme::Optional));
         let google = query.filter(move |_| dialect_of(path, headers) == Dialect::Gemini).and_then(key_of_query);
         known.chain(additional).chain(google).chain(key_of_protocols(headers).map(Ok))
     }
@@ -196,14 +247,13 @@ fn bounded(credential: Credential<'_>) -> Result<Credential<'_>, Denial> {
 fn refuse_conflict(headers: &HeaderMap, name: &HeaderName) -> Result<(), Denial> {
     let mut values = headers.get_all(name).iter();
     let first = values.next();
-    // Several cookie lines are ordinary in HTTP/2 (RFC 9113, section 8.2.3).
-    let conflict = *name != http::header::COOKIE && values.any(|value| Some(value) != first);
+    let conflict = *name != COOKIE && values.any(|value| Some(value) != first);
     if conflict { Err(Denial::ConflictingCredentials) } else { Ok(()) }
 }
 
-/// `None`: the header is absent or blank.
-fn read<'a>(headers: &'a HeaderMap, name: &'a HeaderName, scheme: Scheme) -> Option<Result<Credential<'a>, Denial>> {
-    let value = headers.get(name)?.as_bytes().trim_ascii();
+/// `None`: the header is blank.
+fn read<'a>(value: &'a HeaderValue, name: &'a HeaderName, scheme: Scheme) -> Option<Result<Credential<'a>, Denial>> {
+    let value = value.as_bytes().trim_ascii();
     if value.is_empty() {
         return None;
     }
@@ -212,6 +262,7 @@ fn read<'a>(headers: &'a HeaderMap, name: &'a HeaderName, scheme: Scheme) -> Opt
     };
     let text = match scheme {
         Scheme::None => Some(value),
+        Scheme::Unread => return None,
         Scheme::Required => behind_scheme(value),
         Scheme::Optional => behind_scheme(value).or(Some(value)),
     };
