@@ -3,6 +3,9 @@
 //! The table is closed: a path that is not in it is 404, so nothing reaches an upstream that nobody thought of. Where
 //! the client's path also names the model (Azure deployments, Gemini actions) it is taken out here.
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
 use http::{HeaderMap, Method};
 
 use crate::denial::Denial;
@@ -79,9 +82,9 @@ pub struct Endpoint {
     /// How the arguments come.
     pub body: BodyKind,
     /// The model, where the path names it.
-    pub path_model: Option<String>,
+    pub path_model: Option<Arc<str>>,
     /// The path that route rules are matched against, without a leading `/v1`.
-    pub route: String,
+    pub route: Cow<'static, str>,
 }
 
 impl Endpoint {
@@ -146,13 +149,14 @@ const VENDORS: &[(&str, Vendor)] = &[
 pub fn classify(head: &RequestHead<'_>) -> Result<Endpoint, Denial> {
     let RequestHead { method, query, headers, .. } = *head;
     let path = head.path.as_str();
-    let endpoint = deployment(path)
+    // No path is one of OpenAI's and one of the others'; most are OpenAI's.
+    let endpoint = openai(path, None)
+        .or_else(|| deployment(path))
         .or_else(|| azure_sdk(path, query))
         .or_else(|| pass_through(path))
         .or_else(|| gemini(path))
         .or_else(|| models(path, headers))
         .or_else(|| anthropic(path))
-        .or_else(|| openai(path, None))
         .ok_or(Denial::UnknownRoute)?;
     let expected = match endpoint.call {
         Call::ListModels | Call::RetrieveModel | Call::Realtime => Method::GET,
@@ -197,8 +201,9 @@ fn deployment(path: &str) -> Option<Endpoint> {
 
 /// The Azure SDK's calls that carry the model in the body: `/openai/responses?api-version=...`.
 fn azure_sdk(path: &str, query: Option<&str>) -> Option<Endpoint> {
+    let call = path.strip_prefix("/openai")?;
     let versioned = query.unwrap_or_default().split('&').any(|pair| pair.starts_with("api-version="));
-    path.strip_prefix("/openai").filter(|_| versioned).and_then(|call| openai(call, None))
+    openai(call, None).filter(|_| versioned)
 }
 
 fn pass_through(path: &str) -> Option<Endpoint> {
@@ -214,13 +219,13 @@ fn pass_through(path: &str) -> Option<Endpoint> {
         dialect,
         body: BodyKind::Json,
         path_model,
-        route: path.to_owned(),
+        route: path.to_owned().into(),
     })
 }
 
 /// The model that a vendor would read out of this path, `Some(None)` if none. Vendors compare without regard to case, so
 /// that is done here too; a path with two names is no path of theirs and gets `None`.
-fn pass_through_model(vendor: Vendor, path: &str) -> Option<Option<String>> {
+fn pass_through_model(vendor: Vendor, path: &str) -> Option<Option<Arc<str>>> {
     let names = |segment: &str| match vendor {
         Vendor::Gemini => segment.to_ascii_lowercase().ends_with("models"),
         Vendor::Azure => segment.eq_ignore_ascii_case("deployments") || segment.eq_ignore_ascii_case("engines"),
@@ -233,7 +238,7 @@ fn pass_through_model(vendor: Vendor, path: &str) -> Option<Option<String>> {
     let model = if vendor == Vendor::Gemini { pair[1].split(':').next().unwrap_or_default() } else { pair[1] };
     // `tunedModels/x` is another model than `models/x`.
     let plain = vendor != Vendor::Gemini || pair[0] == "models";
-    let model = if plain { model.to_owned() } else { format!("{}/{model}", pair[0]) };
+    let model = if plain { model.into() } else { format!("{}/{model}", pair[0]).into() };
     named.next().is_none().then_some(Some(model))
 }
 
@@ -257,8 +262,8 @@ fn gemini(path: &str) -> Option<Endpoint> {
         call: Call::Gemini { version, action },
         dialect: Dialect::Gemini,
         body: BodyKind::Json,
-        path_model: Some(model.to_owned()),
-        route: rest.to_owned(),
+        path_model: Some(model.into()),
+        route: rest.to_owned().into(),
     })
 }
 
@@ -270,10 +275,10 @@ fn models(path: &str, headers: &HeaderMap) -> Option<Endpoint> {
     };
     let (call, path_model) = match rest.strip_prefix('/') {
         None if rest.is_empty() => (Call::ListModels, None),
-        Some(model) if !model.is_empty() => (Call::RetrieveModel, Some(model.to_owned())),
+        Some(model) if !model.is_empty() => (Call::RetrieveModel, Some(model.into())),
         _ => return None,
     };
-    Some(Endpoint { call, dialect, body: BodyKind::None, path_model, route: "/models".to_owned() })
+    Some(Endpoint { call, dialect, body: BodyKind::None, path_model, route: "/models".into() })
 }
 
 fn anthropic(path: &str) -> Option<Endpoint> {
@@ -284,19 +289,21 @@ fn anthropic(path: &str) -> Option<Endpoint> {
         dialect: Dialect::Anthropic,
         body: BodyKind::Json,
         path_model: None,
-        route: rest.to_owned(),
+        route: (*call).into(),
     })
 }
 
 fn openai(path: &str, model: Option<&str>) -> Option<Endpoint> {
     let rest = path.strip_prefix("/v1").or_else(|| path.strip_prefix("/v2").filter(|rest| *rest == "/rerank"));
     let rest = rest.unwrap_or(path);
-    let (call, body) = if rest == "/realtime" {
-        (Call::Realtime, BodyKind::None)
+    let (call, body, route) = if rest == REALTIME {
+        (Call::Realtime, BodyKind::None, REALTIME)
     } else {
         let (call, body) = OPENAI_CALLS.iter().find(|(call, _)| *call == rest)?;
-        (Call::OpenAi(call), *body)
+        (Call::OpenAi(call), *body, *call)
     };
-    let path_model = model.map(str::to_owned);
-    Some(Endpoint { call, dialect: Dialect::OpenAi, body, path_model, route: rest.to_owned() })
+    let path_model = model.map(Arc::from);
+    Some(Endpoint { call, dialect: Dialect::OpenAi, body, path_model, route: route.into() })
 }
+
+const REALTIME: &str = "/realtime";

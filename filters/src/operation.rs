@@ -6,8 +6,10 @@
 
 use std::borrow::Cow;
 use std::ops::Range;
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
+use smallvec::{SmallVec, smallvec};
 
 use crate::denial::Denial;
 use crate::endpoint::{BodyKind, Call, Endpoint, Vendor};
@@ -21,7 +23,7 @@ pub struct Operation {
     /// Which call.
     pub endpoint: Endpoint,
     /// The model by the caller's name for it. `None` where the call has none.
-    pub model: Option<String>,
+    pub model: Option<Arc<str>>,
     /// Whether the answer is asked for as a stream. Only a hint for logs: the provider decides.
     pub stream: bool,
     /// Where model names stand in the body.
@@ -43,7 +45,7 @@ pub enum ModelNames {
         /// What stands before the name inside the string: empty, or Gemini's `models/`.
         prefix: &'static str,
         /// Byte ranges in the body.
-        ranges: Vec<Range<usize>>,
+        ranges: SmallVec<[Range<usize>; 1]>,
     },
     /// The bare content of a form part.
     Form(Range<usize>),
@@ -105,7 +107,7 @@ impl ModelNames {
                 let body = splice(body, std::slice::from_mut(&mut (at..at)), member.as_bytes());
                 let start = at + MODEL_MEMBER.len();
                 let range = start..start + name.len();
-                *self = Self::Json { prefix: "", ranges: vec![range] };
+                *self = Self::Json { prefix: "", ranges: smallvec![range] };
                 body
             }
         }
@@ -117,7 +119,7 @@ const MODEL_MEMBER: &str = "\"model\":";
 /// What a body says.
 #[derive(Default)]
 struct Found {
-    model: Option<String>,
+    model: Option<Arc<str>>,
     stream: bool,
     names: ModelNames,
     other_models: Vec<String>,
@@ -132,7 +134,7 @@ fn contradicts(endpoint: &Endpoint, of_body: Option<&str>) -> bool {
     else {
         return false;
     };
-    *vendor != Vendor::Azure && of_body.strip_prefix("models/").unwrap_or(of_body) != of_path
+    *vendor != Vendor::Azure && of_body.strip_prefix("models/").unwrap_or(of_body) != &**of_path
 }
 
 /// Body members that choose where a request goes or with whose credential. Never forwarded. (LiteLLM calls the opt-in
@@ -174,10 +176,10 @@ pub fn is_form(content_type: &str) -> bool {
 }
 
 /// `?model=` of a WebSocket handshake (`deployment` in Azure's form). More than one of them is refused.
-fn model_of_query(query: Option<&str>) -> Result<Option<String>, Denial> {
+fn model_of_query(query: Option<&str>) -> Result<Option<Arc<str>>, Denial> {
     let pairs = url::form_urlencoded::parse(query.unwrap_or_default().as_bytes());
     let mut names = pairs.filter(|(name, _)| is_model_parameter(name));
-    let first = names.next().map(|(_, model)| model.into_owned());
+    let first = names.next().map(|(_, model)| model.into());
     match names.next() {
         Some(_) => Err(unreadable("more than one model in the query")),
         None => Ok(first),

@@ -75,6 +75,10 @@ impl OpenPaths {
 }
 
 fn decode(raw: &str) -> Result<String, Denial> {
+    // Nearly every path is its own decoded form.
+    if raw.bytes().all(is_plain) {
+        return Ok(raw.to_owned());
+    }
     let mut path = String::with_capacity(raw.len());
     let mut bytes = raw.bytes();
     while let Some(byte) = bytes.next() {
@@ -91,12 +95,18 @@ fn decode(raw: &str) -> Result<String, Denial> {
         } else {
             byte
         };
-        if !(plain.is_ascii_alphanumeric() || b"-._~!$&'()*+,=:@/".contains(&plain)) {
+        if !is_plain(plain) {
             return Err(Denial::MalformedRequest("character not allowed in path"));
         }
         path.push(char::from(plain));
     }
     Ok(path)
+}
+
+/// What may stand in a decoded path: RFC 3986 without the percent sign and the semicolon.
+fn is_plain(byte: u8) -> bool {
+    matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&' | b'\'' | b'('
+        | b')' | b'*' | b'+' | b',' | b'=' | b':' | b'@' | b'/')
 }
 
 #[cfg(test)]

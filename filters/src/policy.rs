@@ -1,6 +1,7 @@
 //! `authorize`: the rules of what a principal may do, and the only maker of a [`Permit`].
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use crate::denial::Denial;
 use crate::endpoint::{Call, Endpoint};
@@ -12,7 +13,7 @@ use crate::principal::Principal;
 pub struct Permit {
     principal: Principal,
     operation: Operation,
-    model: Option<String>,
+    model: Option<Arc<str>>,
 }
 
 impl Permit {
@@ -59,7 +60,7 @@ pub fn authorize(principal: Principal, operation: Operation, groups: &AccessGrou
     if !key.policy.allows_route(&operation.endpoint) {
         return Err(Denial::RouteForbidden);
     }
-    let model = operation.model.as_deref().map(|model| key.policy.resolve_alias(model).to_owned());
+    let model = operation.model.as_ref().map(|model| key.policy.resolve_alias(model));
     let lists = matches!(operation.endpoint.call, Call::ListModels | Call::RetrieveModel);
     let allowed = match &model {
         Some(model) => key.policy.allows_model(model, groups),
@@ -67,7 +68,7 @@ pub fn authorize(principal: Principal, operation: Operation, groups: &AccessGrou
         None => key.policy.models().is_none(),
     };
     if !allowed && !lists {
-        return Err(Denial::ModelForbidden(model.unwrap_or_default()));
+        return Err(Denial::ModelForbidden(model.as_deref().unwrap_or_default().to_owned()));
     }
     if let Some(other) = operation.other_models.iter().find(|other| !key.policy.allows_model(other, groups)) {
         return Err(Denial::ModelForbidden(other.clone()));
@@ -148,8 +149,9 @@ impl Policy {
         self.routes().is_none_or(|rules| rules.iter().any(|rule| rule.allows_management(path)))
     }
 
-    fn resolve_alias<'a>(&'a self, model: &'a str) -> &'a str {
-        self.0.as_ref().and_then(|rules| rules.aliases.get(model)).map_or(model, String::as_str)
+    fn resolve_alias(&self, model: &Arc<str>) -> Arc<str> {
+        let alias = self.0.as_ref().and_then(|rules| rules.aliases.get(&**model));
+        alias.map_or_else(|| Arc::clone(model), |alias| alias.as_str().into())
     }
 
     fn models(&self) -> Option<&[String]> {

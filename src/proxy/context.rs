@@ -68,7 +68,7 @@ pub struct RequestContext {
     /// Pingora's words for what went wrong on the way; for the log.
     pub(super) failure: Option<String>,
     principal: Option<(String, &'static str, Option<Box<str>>)>,
-    model: Option<String>,
+    model: Option<Arc<str>>,
     stream: bool,
     started: Instant,
     first_byte: Option<Instant>,

@@ -6,6 +6,7 @@ use std::ops::Range;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
+use smallvec::{SmallVec, smallvec};
 
 use super::{FORBIDDEN_FIELDS, Found, ModelNames, unreadable};
 use crate::denial::Denial;
@@ -34,16 +35,16 @@ pub(super) fn read(endpoint: &Endpoint, body: &[u8]) -> Result<Found, Denial> {
         _ => {
             let Some(raw) = members.model.filter(|raw| raw.get() != "null") else {
                 let names = match members.model {
-                    Some(null) => ModelNames::Json { prefix: "", ranges: vec![range(text, null)] },
+                    Some(null) => ModelNames::Json { prefix: "", ranges: smallvec![range(text, null)] },
                     None => ModelNames::Missing(brace),
                 };
                 return Ok(Found { model: None, stream, names, other_models });
             };
             let model = string_of(raw).ok_or_else(|| unreadable("model must be a string"))?;
             Ok(Found {
-                model: Some(model),
+                model: Some(model.into()),
                 stream,
-                names: ModelNames::Json { prefix: "", ranges: vec![range(text, raw)] },
+                names: ModelNames::Json { prefix: "", ranges: smallvec![range(text, raw)] },
                 other_models,
             })
         }
@@ -54,7 +55,7 @@ pub(super) fn read(endpoint: &Endpoint, body: &[u8]) -> Result<Found, Denial> {
 /// permit is for the path's model.
 fn gemini(endpoint: &Endpoint, members: &Read<'_>, text: &str) -> Result<ModelNames, Denial> {
     let path_model = endpoint.path_model.as_deref().unwrap_or_default();
-    let mut ranges = Vec::new();
+    let mut ranges = SmallVec::new();
     let mut prefix = "models/";
     for raw in members.model.iter().chain(&members.request_models) {
         let name = string_of(raw).ok_or_else(|| unreadable("model must be a string"))?;
@@ -80,8 +81,8 @@ fn names_of(raw: &RawValue) -> Vec<String> {
     names.map(Option::unwrap_or_default).unwrap_or_else(|_| vec![raw.get().to_owned()])
 }
 
-fn string_of(raw: &RawValue) -> Option<String> {
-    serde_json::from_str(raw.get()).ok()
+fn string_of(raw: &RawValue) -> Option<Cow<'_, str>> {
+    serde_json::from_str(raw.get()).ok().map(|Text(text)| text)
 }
 
 /// Where a borrowed value stands in the text it was borrowed from.
@@ -123,7 +124,7 @@ impl<'de> Visitor<'de> for Members {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Read<'de>, A::Error> {
         let mut read = Read::default();
-        while let Some(Name(name)) = map.next_key()? {
+        while let Some(Text(name)) = map.next_key()? {
             match &*name {
                 "model" => once(&mut read.model, map.next_value()?, "model")?,
                 "stream" => once(&mut read.stream, map.next_value()?, "stream")?,
@@ -167,6 +168,6 @@ fn models_of(requests: &RawValue) -> Result<Vec<&RawValue>, &'static str> {
     Ok(models)
 }
 
-/// A member's name: borrowed unless it holds escapes.
+/// A string, such as a member's name: borrowed unless it holds escapes.
 #[derive(serde::Deserialize)]
-struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);

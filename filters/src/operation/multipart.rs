@@ -28,7 +28,7 @@ pub(super) fn read(content_type: Option<&str>, body: &[u8]) -> Result<Found, Den
     }
     let Some(range) = model else { return Err(unreadable("the form has no part named model")) };
     let text = std::str::from_utf8(&body[range.clone()]).map_err(|_| unreadable("the model is not UTF-8"))?;
-    Ok(Found { model: Some(text.to_owned()), names: ModelNames::Form(range), ..Found::default() })
+    Ok(Found { model: Some(text.into()), names: ModelNames::Form(range), ..Found::default() })
 }
 
 /// The boundary, if the type leaves no doubt about it: one parameter of that name, of characters that end no parameter.
@@ -165,7 +165,7 @@ mod tests {
 
     const FORM: &str = "multipart/form-data; boundary=AaB03x";
 
-    fn model(content_type: &str, body: &str) -> Option<String> {
+    fn model(content_type: &str, body: &str) -> Option<std::sync::Arc<str>> {
         read(Some(content_type), body.as_bytes()).ok()?.model
     }
 
