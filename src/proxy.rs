@@ -95,7 +95,7 @@ impl Gateway {
         let permit = policy::authorize(principal, operation, &live.groups)?; // the only maker of a Permit
         let route = match permit.operation().endpoint.call {
             Call::ListModels | Call::RetrieveModel => None, // answered here, from the permit
-            _ => Some(live.routes.resolve(&permit, ctx.query(session), &[], now, random())?),
+            _ => Some(live.routes.resolve(&permit, ctx.query(session), &[], now, random)?),
         };
         let names = permit.operation().names.clone();
         Ok(Admission { permit, route, body, names })

@@ -139,5 +139,5 @@ fn resolve_route(bencher: Bencher, deployments: usize) {
     let operation = request.operation(request.endpoint()).expect("a chat");
     let permit = authorize(Principal::Master, operation, &AccessGroups::default()).expect("the master may");
     let routes = fixture::routes(deployments);
-    bencher.bench(|| routes.resolve(black_box(&permit), None, &[], NOW, 3));
+    bencher.bench(|| routes.resolve(black_box(&permit), None, &[], NOW, || 3));
 }

@@ -135,7 +135,7 @@ mod counted {
     #[bench::of_one(args = (1), setup = permit_and_routes)]
     #[bench::of_four(args = (4), setup = permit_and_routes)]
     fn resolve_route((permit, routes): (Permit, RouteTable)) -> (Result<Route, Denial>, Permit, RouteTable) {
-        (routes.resolve(black_box(&permit), None, &[], NOW, 3), permit, routes)
+        (routes.resolve(black_box(&permit), None, &[], NOW, || 3), permit, routes)
     }
 
     fn permit_and_routes(deployments: usize) -> (Permit, RouteTable) {

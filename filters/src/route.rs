@@ -7,6 +7,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use smallvec::SmallVec;
+
 use crate::denial::Denial;
 use crate::endpoint::{Call, Vendor};
 use crate::policy::{AccessGroups, Permit};
@@ -54,7 +56,7 @@ pub struct Route {
     /// Who serves it.
     pub upstream: Arc<Upstream>,
     /// The upstream's name for the model; empty where the call has none.
-    pub model: String,
+    pub model: Arc<str>,
     /// Where on its host, and with which credential.
     pub target: Target,
 }
@@ -96,7 +98,7 @@ impl RouteTable {
     }
 
     /// Chooses an upstream that is not in `tried`: by weight among those that are not cooling down, else the one that
-    /// has rested longest. `random` is any number.
+    /// has rested longest. `random` draws any number; it is asked only where there is a choice.
     ///
     /// # Errors
     /// [`Denial::UnknownModel`], [`Denial::UnsupportedDialect`], or [`Denial::UpstreamUnavailable`] when all were tried.
@@ -106,35 +108,33 @@ impl RouteTable {
         query: Option<&str>,
         tried: &[Arc<Upstream>],
         now: SystemTime,
-        random: u64,
+        random: impl Fn() -> u64,
     ) -> Result<Route, Denial> {
         let endpoint = &permit.operation().endpoint;
         if let Call::PassThrough(vendor, _) = &endpoint.call {
             let upstream = self.pass_through.get(vendor).filter(|_| tried.is_empty()).ok_or(Denial::UnknownRoute)?;
             let target = upstream.target(endpoint, "", query).ok_or(Denial::UnknownRoute)?;
-            return Ok(Route { upstream: Arc::clone(upstream), model: String::new(), target });
+            return Ok(Route { upstream: Arc::clone(upstream), model: Arc::from(""), target });
         }
         let asked = permit.model().filter(|model| !model.is_empty()).ok_or(Denial::UnknownModel(None))?;
         let (group, matched) = self.group(asked).ok_or_else(|| Denial::UnknownModel(Some(asked.to_owned())))?;
-        let routes: Vec<Route> = group
-            .iter()
-            .filter_map(|upstream| {
-                let model = upstream.model_for(asked, matched);
-                let target = upstream.target(endpoint, &model, query)?;
-                Some(Route { upstream: Arc::clone(upstream), model, target })
-            })
-            .collect();
-        if routes.is_empty() {
+        // The built-in model answers before anything is sent on, so it stands in for nobody.
+        let stands_in = |upstream: &Upstream| tried.is_empty() || upstream.settings().provider != Provider::Mock;
+        let untried =
+            |upstream: &&Arc<Upstream>| stands_in(upstream) && !tried.iter().any(|other| Arc::ptr_eq(other, upstream));
+        let mut left: SmallVec<[&Arc<Upstream>; 8]> = group.iter().filter(untried).collect();
+        while let Some(drawn) = draw(&left, now, &random) {
+            let upstream = left.remove(drawn);
+            let model = upstream.model_for(asked, matched);
+            if let Some(target) = upstream.target(endpoint, &model, query) {
+                return Ok(Route { upstream: Arc::clone(upstream), model, target });
+            }
+        }
+        if tried.is_empty() {
             return Err(Denial::UnsupportedDialect(asked.to_owned()));
         }
-        // The built-in model answers before anything is sent on, so it stands in for nobody.
-        let stands_in = |route: &Route| tried.is_empty() || route.upstream.settings().provider != Provider::Mock;
-        let untried =
-            |route: &Route| stands_in(route) && !tried.iter().any(|other| Arc::ptr_eq(other, &route.upstream));
-        draw(routes.into_iter().filter(untried).collect(), now, random).ok_or_else(|| Denial::UpstreamUnavailable {
-            model: asked.to_owned(),
-            cause: "every deployment was tried".to_owned(),
-        })
+        let cause = "every deployment was tried".to_owned();
+        Err(Denial::UpstreamUnavailable { model: asked.to_owned(), cause })
     }
 
     /// Notes a failure before the first byte; a deployment that has too many in a row rests.
@@ -172,23 +172,27 @@ impl RouteTable {
     }
 }
 
-/// One of the routes, by weight.
-fn draw(mut routes: Vec<Route>, now: SystemTime, random: u64) -> Option<Route> {
-    if routes.iter().any(|route| !route.upstream.is_cooling(now)) {
-        routes.retain(|route| !route.upstream.is_cooling(now));
-    } else {
-        routes.sort_by_key(|route| route.upstream.cool_until());
-        routes.truncate(1);
+/// Which of them, by weight; when all rest, the one that has rested longest.
+fn draw(upstreams: &[&Arc<Upstream>], now: SystemTime, random: &impl Fn() -> u64) -> Option<usize> {
+    if upstreams.len() < 2 {
+        return (!upstreams.is_empty()).then_some(0);
     }
-    let total: u64 = routes.iter().map(|route| u64::from(route.upstream.weight())).sum();
-    let mut point = random % total.max(1);
-    let drawn = routes.iter().position(|route| {
-        let weight = u64::from(route.upstream.weight());
-        let hit = point < weight;
-        point = point.saturating_sub(weight);
+    let awake: SmallVec<[(usize, u64); 8]> = (0..)
+        .zip(upstreams)
+        .filter(|(_, upstream)| !upstream.is_cooling(now))
+        .map(|(at, upstream)| (at, u64::from(upstream.weight())))
+        .collect();
+    let Some((first, _)) = awake.first() else {
+        return (0..upstreams.len()).min_by_key(|at| upstreams[*at].cool_until());
+    };
+    let total: u64 = awake.iter().map(|(_, weight)| weight).sum();
+    let mut point = random() % total.max(1);
+    let drawn = awake.iter().find(|(_, weight)| {
+        let hit = point < *weight;
+        point = point.saturating_sub(*weight);
         hit
     });
-    (!routes.is_empty()).then(|| routes.swap_remove(drawn.unwrap_or(0)))
+    Some(drawn.map_or(*first, |(at, _)| *at))
 }
 
 #[cfg(test)]

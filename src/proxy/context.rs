@@ -144,7 +144,7 @@ impl RequestContext {
         }
         let Some(admission) = &mut self.admission else { return false };
         let query = session.req_header().uri.query();
-        let next = self.live.routes.resolve(&admission.permit, query, &self.tried, SystemTime::now(), random());
+        let next = self.live.routes.resolve(&admission.permit, query, &self.tried, SystemTime::now(), random);
         next.map(|route| admission.route = Some(route)).is_ok()
     }
 

@@ -4,6 +4,8 @@
 //! anything that may hold a credential. A provider that does not speak the caller's dialect has no target; nothing is
 //! translated.
 
+use std::borrow::Cow;
+
 use http::{HeaderName, HeaderValue};
 
 use super::upstream::{Provider, Upstream};
@@ -41,17 +43,17 @@ impl Upstream {
     /// `None`: this provider does not speak the dialect of the call.
     pub(super) fn target(&self, endpoint: &Endpoint, model: &str, query: Option<&str>) -> Option<Target> {
         let (path, slot) = match self.settings().provider {
-            Provider::Mock => (String::new(), ProviderSlot::Bearer),
+            Provider::Mock => (Cow::Borrowed(""), ProviderSlot::Bearer),
             Provider::OpenAi => (openai_path(&endpoint.call)?, ProviderSlot::Bearer),
             Provider::Compatible => (compatible_path(&endpoint.call)?, ProviderSlot::Bearer),
             Provider::Azure => (self.azure_path(&endpoint.call, model)?, ProviderSlot::ApiKey),
             Provider::Anthropic => anthropic_path(&endpoint.call)?,
             Provider::Gemini => gemini_path(&endpoint.call, model)?,
         };
-        let base = self.base_path(&path);
+        let base = self.base_before(&path);
         let query = self.query(endpoint, model, query);
         Some(Target {
-            path_and_query: format!("{base}{path}{}{}", if query.is_empty() { "" } else { "?" }, query),
+            path_and_query: [base, &path, if query.is_empty() { "" } else { "?" }, &query].concat(),
             credential: self.credential(slot),
             model_in_body: !self.names_deployment_in_path(&endpoint.call),
         })
@@ -59,8 +61,8 @@ impl Upstream {
 
     /// The base's path. People write `https://api.anthropic.com` and `https://api.anthropic.com/v1` alike; where the call
     /// brings its own version, that one counts.
-    fn base_path(&self, path: &str) -> &str {
-        let base = self.settings().base.path().trim_end_matches('/');
+    fn base_before(&self, path: &str) -> &str {
+        let base = self.base_path();
         let is_version = |segment: &&str| matches!(*segment, "v1" | "v1beta" | "v1alpha");
         let version = base.rsplit('/').next().filter(is_version);
         match (version, path.split('/').nth(1).filter(is_version)) {
@@ -71,7 +73,7 @@ impl Upstream {
 
     /// Azure's v1 API looks like OpenAI's; its older one has the deployment in the path.
     fn is_azure_v1(&self) -> bool {
-        self.settings().base.path().trim_end_matches('/').ends_with("/openai/v1")
+        self.base_path().ends_with("/openai/v1")
     }
 
     fn names_deployment_in_path(&self, call: &Call) -> bool {
@@ -79,15 +81,15 @@ impl Upstream {
         azure && matches!(call, Call::OpenAi(path) if *path != "/responses")
     }
 
-    fn azure_path(&self, call: &Call, model: &str) -> Option<String> {
+    fn azure_path<'a>(&self, call: &'a Call, model: &str) -> Option<Cow<'a, str>> {
         match call {
-            Call::PassThrough(_, path) => Some(path.clone()),
+            Call::PassThrough(_, path) => Some(path.into()),
             _ if self.is_azure_v1() => openai_path(call),
-            Call::OpenAi("/responses") => Some("/openai/responses".to_owned()),
+            Call::OpenAi("/responses") => Some("/openai/responses".into()),
             Call::OpenAi(path) => {
-                Some(format!("/openai/deployments/{}{path}", path_segments(model)?.replace('/', "%2F")))
+                Some(format!("/openai/deployments/{}{path}", path_segments(model)?.replace('/', "%2F")).into())
             }
-            Call::Realtime => Some("/openai/realtime".to_owned()),
+            Call::Realtime => Some("/openai/realtime".into()),
             _ => None,
         }
     }
@@ -130,42 +132,43 @@ impl Upstream {
     }
 }
 
-fn openai_path(call: &Call) -> Option<String> {
+fn openai_path(call: &Call) -> Option<Cow<'_, str>> {
     match call {
-        Call::OpenAi(path) => Some((*path).to_owned()),
-        Call::Realtime => Some("/realtime".to_owned()),
-        Call::PassThrough(_, path) => Some(path.clone()),
+        Call::OpenAi(path) => Some((*path).into()),
+        Call::Realtime => Some("/realtime".into()),
+        Call::PassThrough(_, path) => Some(path.into()),
         _ => None,
     }
 }
 
 /// Several servers with OpenAI's API serve Anthropic's Messages API at the same base (vLLM, Ollama, OpenRouter).
-fn compatible_path(call: &Call) -> Option<String> {
+fn compatible_path(call: &Call) -> Option<Cow<'_, str>> {
     match call {
-        Call::Anthropic(path) => Some((*path).to_owned()),
+        Call::Anthropic(path) => Some((*path).into()),
         _ => openai_path(call),
     }
 }
 
-fn anthropic_path(call: &Call) -> Option<(String, ProviderSlot)> {
+fn anthropic_path(call: &Call) -> Option<(Cow<'_, str>, ProviderSlot)> {
     match call {
-        Call::Anthropic(path) => Some((format!("/v1{path}"), ProviderSlot::XApiKey)),
-        Call::OpenAi(path @ "/chat/completions") => Some((format!("/v1{path}"), ProviderSlot::Bearer)),
-        Call::PassThrough(_, path) => Some((path.clone(), ProviderSlot::XApiKey)),
+        Call::Anthropic(path) => Some((format!("/v1{path}").into(), ProviderSlot::XApiKey)),
+        Call::OpenAi(path @ "/chat/completions") => Some((format!("/v1{path}").into(), ProviderSlot::Bearer)),
+        Call::PassThrough(_, path) => Some((path.into(), ProviderSlot::XApiKey)),
         _ => None,
     }
 }
 
-fn gemini_path(call: &Call, model: &str) -> Option<(String, ProviderSlot)> {
+fn gemini_path<'a>(call: &'a Call, model: &str) -> Option<(Cow<'a, str>, ProviderSlot)> {
     match call {
         Call::Gemini { version, action } => {
             let version = version.unwrap_or("v1beta");
-            Some((format!("/{version}/models/{}:{action}", path_segments(model)?), ProviderSlot::XGoogApiKey))
+            let path = format!("/{version}/models/{}:{action}", path_segments(model)?);
+            Some((path.into(), ProviderSlot::XGoogApiKey))
         }
         Call::OpenAi(path @ ("/chat/completions" | "/embeddings" | "/images/generations")) => {
-            Some((format!("/v1beta/openai{path}"), ProviderSlot::Bearer))
+            Some((format!("/v1beta/openai{path}").into(), ProviderSlot::Bearer))
         }
-        Call::PassThrough(_, path) => Some((path.clone(), ProviderSlot::XGoogApiKey)),
+        Call::PassThrough(_, path) => Some((path.into(), ProviderSlot::XGoogApiKey)),
         _ => None,
     }
 }

@@ -56,7 +56,7 @@ fn table(deployments: Vec<DeploymentSettings>) -> RouteTable {
 /// Path, query and credential slot of the one deployment, or `None` where it does not speak the dialect.
 fn target(deployment: DeploymentSettings, path: &str, query: Option<&str>) -> Option<(String, String)> {
     let routes = table(vec![deployment]);
-    match routes.resolve(&permit(path, query, "m"), query, &[], NOW, 0) {
+    match routes.resolve(&permit(path, query, "m"), query, &[], NOW, || panic!("one deployment: nothing to draw")) {
         Ok(route) => {
             let (name, value) = route.target.credential.expect("each of these has a credential");
             assert!(value.is_sensitive());
@@ -205,14 +205,14 @@ fn pass_through_keeps_the_path_and_has_one_upstream() {
         ("/azure/openai/files", None, None),
     ] {
         let permit = permit(path, query, "m");
-        let route = routes.resolve(&permit, query, &[], NOW, 0);
+        let route = routes.resolve(&permit, query, &[], NOW, || 0);
         let Some(expected) = expected else {
             assert_eq!(route.err(), Some(Denial::UnknownRoute), "{path}");
             continue;
         };
         let route = route.unwrap();
-        assert_eq!((route.target.path_and_query.as_str(), route.model.as_str()), (expected, ""), "{path}");
-        assert!(routes.resolve(&permit, query, &[route.upstream], NOW, 0).is_err(), "{path} has no second upstream");
+        assert_eq!((route.target.path_and_query.as_str(), &*route.model), (expected, ""), "{path}");
+        assert!(routes.resolve(&permit, query, &[route.upstream], NOW, || 0).is_err(), "{path} has no second upstream");
     }
 }
 
@@ -239,16 +239,15 @@ fn names_find_their_group_by_alias_name_and_longest_pattern() {
         ("gpt-4", None),
         ("GPT-4o", None),
     ] {
-        let route = routes.resolve(&permit(CHAT, None, asked), None, &[], NOW, 0);
-        let found =
-            route.as_ref().map(|route| (route.upstream.settings().base.host_str().unwrap(), route.model.as_str()));
+        let route = routes.resolve(&permit(CHAT, None, asked), None, &[], NOW, || 0);
+        let found = route.as_ref().map(|route| (route.upstream.settings().base.host_str().unwrap(), &*route.model));
         assert_eq!(found.ok(), expected, "{asked}");
         assert!(expected.is_some() || route.err() == Some(Denial::UnknownModel(Some(asked.to_owned()))), "{asked}");
     }
 }
 
 fn host_of(routes: &RouteTable, tried: &[Arc<Upstream>], now: SystemTime, random: u64) -> Option<String> {
-    let route = routes.resolve(&permit(CHAT, None, "m"), None, tried, now, random).ok()?;
+    let route = routes.resolve(&permit(CHAT, None, "m"), None, tried, now, || random).ok()?;
     Some(route.upstream.settings().base.host_str().unwrap().to_owned())
 }
 
@@ -260,11 +259,19 @@ fn weights_share_the_draws_exactly() {
 }
 
 #[test]
+fn deployments_of_another_dialect_are_passed_over() {
+    let routes = table(vec![deployment("m", Provider::Anthropic, "x", "http://o"), weighted("a", 1), weighted("b", 1)]);
+    let asked = &permit("/v1/embeddings", None, "m");
+    let drawn = |draw| routes.resolve(asked, None, &[], NOW, || draw).unwrap().upstream.name();
+    assert_eq!((0..4).map(drawn).collect::<Vec<_>>(), ["a/x", "a/x", "b/x", "b/x"]);
+}
+
+#[test]
 fn a_weight_of_zero_only_stands_in() {
     let routes = table(vec![weighted("spare", 0), weighted("a", 1)]);
     let mut tried = Vec::new();
     for expected in [Some("a"), Some("spare"), None] {
-        let route = routes.resolve(&permit(CHAT, None, "m"), None, &tried, NOW, 7).ok();
+        let route = routes.resolve(&permit(CHAT, None, "m"), None, &tried, NOW, || 7).ok();
         assert_eq!(route.as_ref().and_then(|route| route.upstream.settings().base.host_str()), expected);
         tried.extend(route.map(|route| route.upstream));
     }
@@ -274,16 +281,16 @@ fn a_weight_of_zero_only_stands_in() {
 fn the_built_in_model_stands_in_for_nobody() {
     let mock = DeploymentSettings { weight: 0, ..deployment("m", Provider::Mock, "mock", "mock://built-in") };
     let routes = table(vec![weighted("a", 1), mock]);
-    let first = routes.resolve(&permit(CHAT, None, "m"), None, &[], NOW, 0).unwrap().upstream;
+    let first = routes.resolve(&permit(CHAT, None, "m"), None, &[], NOW, || 0).unwrap().upstream;
     assert_eq!(first.settings().base.host_str(), Some("a"));
-    assert!(routes.resolve(&permit(CHAT, None, "m"), None, &[first], NOW, 0).is_err());
+    assert!(routes.resolve(&permit(CHAT, None, "m"), None, &[first], NOW, || 0).is_err());
 }
 
 #[test]
 fn a_deployment_rests_after_too_many_failures_in_a_row() {
     let settings = RoutingSettings { allowed_fails: 1, cooldown: Duration::from_secs(5), ..RoutingSettings::default() };
     let routes = RouteTable::new(vec![weighted("a", 1), weighted("b", 1)], Vec::new(), settings);
-    let a = routes.resolve(&permit(CHAT, None, "m"), None, &[], NOW, 0).unwrap().upstream;
+    let a = routes.resolve(&permit(CHAT, None, "m"), None, &[], NOW, || 0).unwrap().upstream;
     let hosts = |now| (0..2).filter_map(|random| host_of(&routes, &[], now, random)).collect::<Vec<_>>();
 
     routes.failed(&a, NOW);
@@ -300,7 +307,7 @@ fn a_deployment_rests_after_too_many_failures_in_a_row() {
 fn when_all_rest_the_one_that_rested_longest_is_tried() {
     let settings = RoutingSettings { allowed_fails: 0, ..RoutingSettings::default() };
     let routes = RouteTable::new(vec![weighted("a", 1), weighted("b", 1)], Vec::new(), settings);
-    let upstream = |random| routes.resolve(&permit(CHAT, None, "m"), None, &[], NOW, random).unwrap().upstream;
+    let upstream = |random| routes.resolve(&permit(CHAT, None, "m"), None, &[], NOW, || random).unwrap().upstream;
     let (a, b) = (upstream(0), upstream(1));
     routes.failed(&b, NOW);
     routes.failed(&a, NOW + Duration::from_secs(1));
@@ -334,7 +341,7 @@ proptest! {
             }
         }
         let mut tried: Vec<Arc<Upstream>> = Vec::new();
-        while let Ok(route) = routes.resolve(&permit(CHAT, None, "m"), None, &tried, NOW, random) {
+        while let Ok(route) = routes.resolve(&permit(CHAT, None, "m"), None, &tried, NOW, || random) {
             prop_assert!(!tried.iter().any(|other| Arc::ptr_eq(other, &route.upstream)));
             tried.push(route.upstream);
         }

@@ -1,6 +1,8 @@
 //! `Upstream`: one concrete endpoint of a provider with its credential, and how it has been doing.
 
 use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -52,8 +54,13 @@ pub struct DeploymentSettings {
 /// A deployment at work. Holds the only copy of the provider's credential in the process.
 pub struct Upstream {
     settings: DeploymentSettings,
+    /// What each request would otherwise make of the settings anew.
     bearer: Option<HeaderValue>,
     bare: Option<HeaderValue>,
+    authority: Option<HeaderValue>,
+    pool_group: u64,
+    model: Arc<str>,
+    base_path: Box<str>,
     /// Failures since the last success.
     failures: AtomicU32,
     /// Milliseconds since the epoch until which it rests.
@@ -70,7 +77,16 @@ impl Upstream {
             Some(value)
         };
         let secret = settings.credential.as_ref();
+        let host = settings.base.host_str().unwrap_or_default();
+        let authority = settings.base.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
+        let mut group = DefaultHasher::new();
+        let scheme = settings.base.scheme();
+        (scheme, host, settings.base.port_or_known_default(), secret.map(Secret::expose)).hash(&mut group);
         Self {
+            authority: HeaderValue::try_from(authority).ok(),
+            pool_group: group.finish(),
+            model: settings.model.as_str().into(),
+            base_path: settings.base.path().trim_end_matches('/').into(),
             bearer: secret.and_then(|secret| sensitive(format!("Bearer {}", secret.expose()))),
             bare: secret.and_then(|secret| sensitive(secret.expose().to_owned())),
             settings,
@@ -89,6 +105,23 @@ impl Upstream {
     #[must_use]
     pub fn name(&self) -> String {
         format!("{}/{}", self.settings.base.host_str().unwrap_or("mock"), self.settings.model)
+    }
+
+    /// The base's host and port as the `Host` field names them.
+    #[must_use]
+    pub fn authority(&self) -> Option<&HeaderValue> {
+        self.authority.as_ref()
+    }
+
+    /// Connections may be shared within such a group: same host, port and credential.
+    #[must_use]
+    pub fn pool_group(&self) -> u64 {
+        self.pool_group
+    }
+
+    /// The base's path without a slash at its end.
+    pub(super) fn base_path(&self) -> &str {
+        &self.base_path
     }
 
     /// Notes that it answered.
@@ -116,11 +149,11 @@ impl Upstream {
     }
 
     /// The provider's name for what the caller asked for. `matched` is what the star of the caller's pattern stood for.
-    pub(super) fn model_for(&self, asked: &str, matched: &str) -> String {
-        match self.settings.model.split_once('*') {
-            None => self.settings.model.clone(),
-            Some(("", "")) if !self.settings.name.ends_with('*') => asked.to_owned(),
-            Some((before, after)) => format!("{before}{matched}{after}"),
+    pub(super) fn model_for(&self, asked: &str, matched: &str) -> Arc<str> {
+        match self.model.split_once('*') {
+            None => Arc::clone(&self.model),
+            Some(("", "")) if !self.settings.name.ends_with('*') => asked.into(),
+            Some((before, after)) => format!("{before}{matched}{after}").into(),
         }
     }
 
