@@ -131,6 +131,9 @@ impl RunPlan {
         if !self.cores.pinned() {
             notes.push("targets and harness shared the cores".to_owned());
         }
+        if cfg!(debug_assertions) {
+            notes.push("the harness and passthrough are a debug build: no figure means anything".to_owned());
+        }
         if provider.leaks() > 0 {
             notes.push(format!("{} requests reached the provider with a wrong credential", provider.leaks()));
         }

@@ -185,7 +185,10 @@ async fn other(manifest: &Manifest, found: &Found, ground: &Ground) -> anyhow::R
     let launch = |addr: SocketAddr, dir: &Path| {
         let prepared = manifest.prepare(&place(ground, addr, dir))?;
         let arguments = prepared.arguments.into_iter().map(Into::into).collect();
-        Ok(Launch { program: std::path::absolute(&found.program)?, arguments, environment: prepared.environment })
+        // A name alone is looked for in PATH; anything else must hold in the target's own directory too.
+        let named = found.program.components().nth(1).is_none();
+        let program = if named { found.program.clone() } else { std::path::absolute(&found.program)? };
+        Ok(Launch { program, arguments, environment: prepared.environment })
     };
     let child = ChildServer::start(launch, Some(&manifest.ready), &ground.cores).await?;
     let prepared = manifest.prepare(&place(ground, child.addr(), child.directory()))?;
