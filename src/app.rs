@@ -26,14 +26,14 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
 
 use crate::background::{admin, announce, reload, stop};
-use crate::config::{Loaded, LogFormat, Overrides, Settings};
+use crate::config::{Loaded, Overrides, Settings};
 use crate::live::Makings;
 use crate::proxy::connection::Edge;
 use crate::proxy::management::Management;
 use crate::proxy::upstream::Resolver;
 use crate::proxy::{Gateway, body::BodyMemory};
 use crate::store::Store;
-use crate::telemetry::{self, Telemetry};
+use crate::telemetry::{self, Log, Telemetry};
 
 /// Where the configuration came from, so that it can be read again.
 #[derive(Clone, Debug, Default)]
@@ -49,8 +49,14 @@ pub struct Source {
 /// # Errors
 /// An address is taken, a certificate cannot be read, the embedded store cannot be opened. Nothing is served then.
 pub fn serve(source: Source, loaded: Loaded) -> Result<()> {
+    let log = telemetry::start(&loaded.settings.telemetry).context("starting the log")?;
+    let served = serve_with(source, loaded, log.clone());
+    log.flush();
+    served
+}
+
+fn serve_with(source: Source, loaded: Loaded, log: Log) -> Result<()> {
     let settings = loaded.settings;
-    telemetry::start(settings.telemetry.log_format == LogFormat::Json, settings.telemetry.log_level);
     announce::findings(&loaded.warnings, &loaded.notices);
     // Pingora installs the same provider when it first needs one; PostgreSQL's connection may come earlier.
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -60,7 +66,7 @@ pub fn serve(source: Source, loaded: Loaded) -> Result<()> {
     let (stopping, stopped) = watch::channel(false);
     let cache = Arc::new(KeyCache::new(settings.cache.clone()));
     let store = Store::open(settings.store.clone(), Arc::clone(&cache), control.handle().clone())?;
-    let telemetry = Arc::new(Telemetry::new(Arc::clone(&cache))?);
+    let telemetry = Arc::new(Telemetry::new(Arc::clone(&cache), log.clone(), &settings.telemetry)?);
 
     let makings = Makings {
         keys: store.keys(),
@@ -117,7 +123,7 @@ pub fn serve(source: Source, loaded: Loaded) -> Result<()> {
     let reload = reload::Reload { source, makings, settings: in_force, live, gate, rules };
     control.spawn(announce::ready(settings.clone(), store, reload.clone()));
     control.spawn(reload.on_hangup());
-    control.spawn(stop::when_drained(stopped, active, settings.http.stop_timeout));
+    control.spawn(stop::when_drained(stopped, active, settings.http.stop_timeout, log));
 
     server.run(RunArgs { shutdown_signal: Box::new(stop::Signals { stopping }) });
     Ok(())

@@ -95,7 +95,7 @@ impl Gateway {
         let permit = policy::authorize(principal, operation, &live.groups)?; // the only maker of a Permit
         let route = match permit.operation().endpoint.call {
             Call::ListModels | Call::RetrieveModel => None, // answered here, from the permit
-            _ => Some(live.routes.resolve(&permit, ctx.query(session), &[], now, random)?),
+            _ => Some(live.routes.resolve(&permit, ctx.query(session), &[], now, rand::random)?),
         };
         let names = permit.operation().names.clone();
         Ok(Admission { permit, route, body, names })
@@ -306,9 +306,4 @@ impl ProxyHttp for Gateway {
     ) -> bool {
         true
     }
-}
-
-/// A draw for weights. When the system has no randomness to give, the first deployment is as good as any.
-fn random() -> u64 {
-    getrandom::u64().unwrap_or_default()
 }

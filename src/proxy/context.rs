@@ -18,8 +18,8 @@ use portcullis_filters::policy::Permit;
 use portcullis_filters::principal::Principal;
 use portcullis_filters::route::{Route, Upstream};
 
+use super::Live;
 use super::body::RequestBody;
-use super::{Live, random};
 use crate::config::HttpSettings;
 use crate::telemetry::{RequestEvent, request_id};
 
@@ -67,7 +67,7 @@ pub struct RequestContext {
     pub(super) denial: Option<Denial>,
     /// Pingora's words for what went wrong on the way; for the log.
     pub(super) failure: Option<String>,
-    principal: Option<(String, &'static str, Option<Box<str>>)>,
+    principal: Option<Principal>,
     model: Option<Arc<str>>,
     stream: bool,
     started: Instant,
@@ -144,13 +144,12 @@ impl RequestContext {
         }
         let Some(admission) = &mut self.admission else { return false };
         let query = session.req_header().uri.query();
-        let next = self.live.routes.resolve(&admission.permit, query, &self.tried, SystemTime::now(), random);
+        let next = self.live.routes.resolve(&admission.permit, query, &self.tried, SystemTime::now(), rand::random);
         next.map(|route| admission.route = Some(route)).is_ok()
     }
 
     pub(super) fn note_principal(&mut self, principal: &Principal) {
-        let alias = principal.key().and_then(|key| key.alias.clone());
-        self.principal = Some((principal.id(), principal.method(), alias));
+        self.principal = Some(principal.clone());
     }
 
     pub(super) fn note_operation(&mut self, operation: &Operation) {
@@ -168,19 +167,16 @@ impl RequestContext {
 
     /// The one event of this request. Holds no credential, no query and no body.
     pub(super) fn event<'a>(&'a self, session: &'a Session, error: Option<&Error>) -> RequestEvent<'a> {
-        let (principal, method, alias) = match &self.principal {
-            Some((id, method, alias)) => (Some(id.as_str()), Some(*method), alias.as_deref()),
-            None => (None, None, None),
-        };
+        let principal = self.principal.as_ref();
         RequestEvent {
             id: &self.id,
             method: session.req_header().method.as_str(),
             path: self.path.as_ref().map(CanonicalPath::as_str),
             source: self.source,
             status: session.response_written().map(|answer| answer.status.as_u16()),
-            principal,
-            auth_method: method,
-            key_alias: alias,
+            principal: principal.map(Principal::id),
+            auth_method: principal.map(Principal::method),
+            key_alias: principal.and_then(Principal::key).and_then(|key| key.alias.as_deref()),
             model: self.model.as_deref(),
             stream: self.stream,
             upstream: self.route().map(|route| route.upstream.name()),
@@ -218,6 +214,9 @@ fn source_of(peer: IpAddr, headers: &HeaderMap, http: &HttpSettings) -> IpAddr {
     let trusted =
         |address: IpAddr| http.trusted_proxies.iter().any(|network| network.contains(&address.to_canonical()));
     let mut source = peer;
+    if !trusted(peer) {
+        return peer;
+    }
     let lines: Vec<&str> = headers.get_all("x-forwarded-for").iter().filter_map(|line| line.to_str().ok()).collect();
     let mut hops = lines.iter().flat_map(|line| line.split(',')).collect::<Vec<_>>().into_iter().rev();
     while trusted(source) {
