@@ -3,7 +3,7 @@
 //! The router authenticates and authorises by itself. The credential is checked here as well, before the body: on this
 //! listener nobody gets a byte of a body read without one.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -30,9 +30,10 @@ const MAX_BODY: u64 = 1024 * 1024;
 /// The router, and which paths are its own.
 pub struct Management {
     router: Router,
-    routes: Vec<Route>,
-    /// First segments of those paths: one look-up tells almost every other request apart.
-    roots: HashSet<String>,
+    /// Paths of fixed segments: one look-up tells almost every other request apart.
+    fixed: HashMap<String, Route>,
+    /// Paths with a segment that stands for others, by their first segment.
+    patterns: HashMap<String, Vec<Route>>,
     memory: BodyMemory,
 }
 
@@ -40,18 +41,24 @@ impl Management {
     /// `routes` is the router's table.
     #[must_use]
     pub fn new(router: Router, routes: Vec<Route>, memory: BodyMemory) -> Self {
-        let roots = routes.iter().filter_map(|route| root(&route.path)).map(str::to_owned).collect();
-        Self { router, routes, roots, memory }
+        let mut management = Self { router, fixed: HashMap::new(), patterns: HashMap::new(), memory };
+        for route in routes {
+            if route.path.contains('{') {
+                management.patterns.entry(root(&route.path).to_owned()).or_default().push(route);
+            } else {
+                management.fixed.entry(route.path.clone()).or_insert(route);
+            }
+        }
+        management
     }
 
     /// The role that this request's path asks for; `None`: the path is not of the management API, or not served here.
     pub(super) fn role(&self, ctx: &RequestContext) -> Option<Role> {
         let path = ctx.path.as_ref()?.as_str();
-        if !self.roots.contains(root(path)?) {
-            return None;
-        }
         let served = |route: &&Route| ctx.live.management_on_data || route.is_probe();
-        self.routes.iter().filter(served).find(|route| route.matches(path)).map(|route| route.role)
+        let fixed = self.fixed.get(path).filter(served);
+        let patterns = || self.patterns.get(root(path))?.iter().filter(served).find(|route| route.matches(path));
+        fixed.or_else(patterns).map(|route| route.role)
     }
 
     /// Hands the request over and writes the answer.
@@ -98,8 +105,8 @@ impl Management {
     }
 }
 
-fn root(path: &str) -> Option<&str> {
-    path.split('/').nth(1)
+fn root(path: &str) -> &str {
+    path.split('/').nth(1).unwrap_or_default()
 }
 
 /// The router sees the path that the role was decided by, not another spelling of it.
