@@ -1,12 +1,14 @@
 //! From a route to a connection: the peer, its time-outs, and the outgoing head with the provider's credential in it.
 
+use std::collections::HashMap;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, SEC_WEBSOCKET_PROTOCOL, TRANSFER_ENCODING, UPGRADE};
+use arc_swap::ArcSwap;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, SEC_WEBSOCKET_PROTOCOL, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderName, HeaderValue, StatusCode, Uri};
 use pingora::http::RequestHeader;
 use pingora::prelude::HttpPeer;
@@ -16,6 +18,7 @@ use portcullis_filters::credential::{CredentialSlots, strip_protocols};
 use portcullis_filters::denial::Denial;
 use portcullis_filters::operation::is_form;
 use portcullis_filters::route::{Route, Upstream};
+use url::{Host, Position, Url};
 
 use super::context::RequestContext;
 
@@ -27,31 +30,71 @@ const WRITE: Duration = Duration::from_secs(60);
 const READ: Duration = Duration::from_secs(600);
 /// In a tunnel both sides may have nothing to say for a long time; one that is dead on one side ends at last.
 pub(super) const TUNNEL_SILENCE: Duration = Duration::from_secs(3600);
+/// Addresses of a name are held so long ...
+const HELD: Duration = Duration::from_secs(30);
+/// ... and a little longer where they were found lately.
+const RECENT: Duration = Duration::from_secs(2);
 /// Pooled connections are dropped before the providers' own idle limits.
 const IDLE: Duration = Duration::from_secs(50);
 
 /// Addresses of upstream hosts, looked up off the critical path of most requests.
-pub struct Resolver(moka::future::Cache<(String, u16), Arc<[SocketAddr]>>);
+pub struct Resolver {
+    /// One look-up at a time for each name, whoever waits for it.
+    names: moka::future::Cache<String, Arc<[SocketAddr]>>,
+    /// What was found lately, by scheme and authority: reading it costs a tenth of reading `names`.
+    recent: ArcSwap<HashMap<String, Recent>>,
+}
+
+#[derive(Clone)]
+struct Recent {
+    addresses: Arc<[SocketAddr]>,
+    until: Instant,
+}
 
 impl Resolver {
     /// An empty one; names are held for 30 s.
     #[must_use]
     pub fn new() -> Self {
-        Self(moka::future::Cache::builder().max_capacity(10_000).time_to_live(Duration::from_secs(30)).build())
+        let names = moka::future::Cache::builder().max_capacity(10_000).time_to_live(HELD).build();
+        Self { names, recent: ArcSwap::default() }
     }
 
-    /// The `attempt`-th address of a host, IPv4 first, round and round.
-    async fn address(&self, host: &str, port: u16, attempt: usize) -> Result<SocketAddr, String> {
-        let lookup = async {
-            let bare = host.trim_start_matches('[').trim_end_matches(']');
-            let mut found: Vec<SocketAddr> = tokio::net::lookup_host((bare, port)).await?.collect();
-            found.sort_by_key(SocketAddr::is_ipv6);
-            Ok::<_, std::io::Error>(found.into())
+    /// The `attempt`-th address of the base's host, IPv4 first, round and round.
+    async fn address(&self, base: &Url, attempt: usize) -> Result<SocketAddr, String> {
+        let port = base.port_or_known_default().ok_or("the base has no port")?;
+        let host = match base.host().ok_or("the base has no host")? {
+            Host::Ipv4(address) => return Ok((address, port).into()),
+            Host::Ipv6(address) => return Ok((address, port).into()),
+            Host::Domain(host) => host,
         };
-        let found: Result<Arc<[SocketAddr]>, _> = self.0.try_get_with((host.to_owned(), port), lookup).await;
-        let found = found.map_err(|error| format!("looking up {host}: {error}"))?;
-        found.get(attempt % found.len().max(1)).copied().ok_or_else(|| format!("{host} has no address"))
+        let name = &base[..Position::AfterPort];
+        let now = Instant::now();
+        let pick = |found: &[SocketAddr]| found.get(attempt % found.len().max(1)).copied();
+        if let Some(recent) = self.recent.load().get(name).filter(|recent| recent.until > now) {
+            return pick(&recent.addresses).ok_or_else(|| format!("{host} has no address"));
+        }
+        let found: Result<Arc<[SocketAddr]>, _> = self.names.try_get_with_by_ref(name, look_up(host, port)).await;
+        let addresses = found.map_err(|error| format!("looking up {host}: {error}"))?;
+        let address = pick(&addresses).ok_or_else(|| format!("{host} has no address"));
+        self.remember(name, Recent { addresses, until: now + RECENT });
+        address
     }
+
+    fn remember(&self, name: &str, recent: Recent) {
+        let now = Instant::now();
+        self.recent.rcu(|known| {
+            let fresh = known.iter().filter(|(_, recent)| recent.until > now);
+            let mut known: HashMap<_, _> = fresh.map(|(name, recent)| (name.clone(), recent.clone())).collect();
+            known.insert(name.to_owned(), recent.clone());
+            known
+        });
+    }
+}
+
+async fn look_up(host: &str, port: u16) -> std::io::Result<Arc<[SocketAddr]>> {
+    let mut found: Vec<SocketAddr> = tokio::net::lookup_host((host, port)).await?.collect();
+    found.sort_by_key(SocketAddr::is_ipv6);
+    Ok(found.into())
 }
 
 impl Default for Resolver {
@@ -68,13 +111,12 @@ pub(super) async fn peer(
     tunnel: bool,
 ) -> Result<Box<HttpPeer>, String> {
     let base = &upstream.settings().base;
-    let host = base.host_str().ok_or("the base has no host")?;
-    let port = base.port_or_known_default().ok_or("the base has no port")?;
-    let address = resolver.address(host, port, attempt).await?;
+    let address = resolver.address(base, attempt).await?;
+    let host = base.host_str().unwrap_or_default();
     let mut peer = HttpPeer::new(address, base.scheme() == "https", host.to_owned());
     // Pingora's pool does not tell tenants apart: connections are never shared across hosts or credentials.
     let mut group = DefaultHasher::new();
-    (host, port, upstream.settings().credential.as_ref().map(|secret| secret.expose())).hash(&mut group);
+    (host, address.port(), upstream.settings().credential.as_ref().map(|secret| secret.expose())).hash(&mut group);
     peer.group_key = group.finish();
     let options = &mut peer.options;
     options.connection_timeout = Some(CONNECT);
@@ -92,8 +134,9 @@ pub(super) async fn peer(
     Ok(Box::new(peer))
 }
 
-/// Headers that say who is calling. What a client claims of itself is not passed on to a provider.
-const IDENTITY: &[&str] = &[
+/// Headers that never go on, beside those that may hold a credential.
+const DROPPED: &[&str] = &[
+    // Who is calling: what a client claims of itself is not passed on to a provider.
     "forwarded",
     "remote-user",
     "via",
@@ -107,10 +150,16 @@ const IDENTITY: &[&str] = &[
     "x-original-url",
     "x-real-ip",
     "x-rewrite-url",
+    // By these, servers (Google's among them) take another method than the one that was allowed here.
+    "x-http-method",
+    "x-http-method-override",
+    "x-method-override",
+    // The framing is ours.
+    "expect",
+    "transfer-encoding",
+    // May hold a credential among other things; what is left of it is put back.
+    "sec-websocket-protocol",
 ];
-
-/// Headers by which servers (Google's among them) take another method than the one that was allowed here.
-const METHOD_OVERRIDES: &[&str] = &["x-http-method", "x-http-method-override", "x-method-override"];
 
 const ORGANIZATION: HeaderName = HeaderName::from_static("openai-organization");
 
@@ -124,24 +173,15 @@ pub(super) fn rewrite_head(
 ) -> Result<()> {
     let uri: Uri = route.target.path_and_query.parse().or_err(ErrorType::InternalError, "building the request line")?;
     outgoing.set_uri(uri);
-    for name in slots.headers() {
-        outgoing.remove_header(name);
-    }
-    for name in IDENTITY.iter().chain(METHOD_OVERRIDES) {
-        outgoing.remove_header(*name);
-    }
+    let had_length = outgoing.headers.contains_key(CONTENT_LENGTH) || outgoing.headers.contains_key(TRANSFER_ENCODING);
     let protocols = strip_protocols(&outgoing.headers);
-    outgoing.remove_header(&SEC_WEBSOCKET_PROTOCOL);
+    strip(outgoing, slots);
     if let Some(protocols) = protocols {
         outgoing.insert_header(SEC_WEBSOCKET_PROTOCOL, protocols)?;
     }
-    let had_length = outgoing.headers.contains_key(CONTENT_LENGTH) || outgoing.headers.contains_key(TRANSFER_ENCODING);
-    outgoing.remove_header(&TRANSFER_ENCODING);
-    outgoing.remove_header(&EXPECT);
-    outgoing.remove_header(&CONTENT_LENGTH);
     // An upgrade request says that it has no body, or Pingora would announce a chunked one (see `replay`).
     if had_length || body_length > 0 || outgoing.headers.contains_key(UPGRADE) {
-        outgoing.insert_header(CONTENT_LENGTH, body_length.to_string())?;
+        outgoing.insert_header(CONTENT_LENGTH, HeaderValue::from(body_length))?;
     }
     outgoing.insert_header(HOST, authority(&route.upstream)?)?;
     if let Some(organization) = &route.upstream.settings().organization {
@@ -151,6 +191,15 @@ pub(super) fn rewrite_head(
         outgoing.insert_header(name, value)?;
     }
     Ok(())
+}
+
+/// One pass over what was sent: it is far shorter than the list of what may not go on.
+fn strip(outgoing: &mut RequestHeader, slots: &CredentialSlots) {
+    let goes = |name: &&HeaderName| DROPPED.contains(&name.as_str()) || slots.headers().any(|slot| slot == *name);
+    let names: Vec<HeaderName> = outgoing.headers.keys().filter(goes).cloned().collect();
+    for name in &names {
+        outgoing.remove_header(name);
+    }
 }
 
 /// What was judged as JSON goes on as JSON, under whatever name it came.
@@ -164,9 +213,9 @@ pub(super) fn never_call_a_form(outgoing: &mut RequestHeader) -> Result<()> {
 
 fn authority(upstream: &Upstream) -> Result<HeaderValue> {
     let base = &upstream.settings().base;
-    let host = base.host_str().unwrap_or_default();
-    let authority = base.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
-    HeaderValue::try_from(authority).or_err(ErrorType::InternalError, "building Host")
+    // Without user-info, and without a port that the scheme implies.
+    let authority = &base[Position::BeforeHost..Position::AfterPort];
+    HeaderValue::from_str(authority).or_err(ErrorType::InternalError, "building Host")
 }
 
 /// Whether an answer says that this deployment cannot serve just now, so that another may be asked.
