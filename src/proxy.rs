@@ -13,6 +13,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Method, header};
 use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::modules::http::HttpModules;
 use pingora::prelude::{Error, ErrorSource, ErrorType, HttpPeer};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 use portcullis_admin_api::models::ServedModel;
@@ -122,14 +123,18 @@ impl Gateway {
 
 #[async_trait]
 impl ProxyHttp for Gateway {
-    type CTX = RequestContext;
+    /// Boxed: Pingora moves it from one future into the next.
+    type CTX = Box<RequestContext>;
 
-    fn new_ctx(&self) -> RequestContext {
-        RequestContext::new(self.live.load_full(), &self.active)
+    fn new_ctx(&self) -> Box<RequestContext> {
+        Box::new(RequestContext::new(self.live.load_full(), &self.active))
     }
 
+    // The default adds compression, switched off: a step of each request that does nothing.
+    fn init_downstream_modules(&self, _: &mut HttpModules) {}
+
     /// The strict HTTP layer: what two parsers could read differently goes no further.
-    async fn early_request_filter(&self, session: &mut Session, ctx: &mut RequestContext) -> Result<(), Box<Error>> {
+    async fn early_request_filter(&self, session: &mut Session, ctx: &mut Self::CTX) -> Result<(), Box<Error>> {
         connection::head_is_complete();
         strict::set_timeouts(session, &ctx.live.http);
         match strict::check(session, &ctx.live.http) {
@@ -139,7 +144,7 @@ impl ProxyHttp for Gateway {
         Ok(())
     }
 
-    async fn request_filter(&self, session: &mut Session, ctx: &mut RequestContext) -> Result<bool, Box<Error>> {
+    async fn request_filter(&self, session: &mut Session, ctx: &mut Self::CTX) -> Result<bool, Box<Error>> {
         if let Some(denial) = ctx.malformed.take() {
             return self.refuse(session, ctx, denial).await.map(|()| true);
         }
@@ -156,11 +161,7 @@ impl ProxyHttp for Gateway {
         self.answer_here(session, ctx).await
     }
 
-    async fn upstream_peer(
-        &self,
-        session: &mut Session,
-        ctx: &mut RequestContext,
-    ) -> Result<Box<HttpPeer>, Box<Error>> {
+    async fn upstream_peer(&self, session: &mut Session, ctx: &mut Self::CTX) -> Result<Box<HttpPeer>, Box<Error>> {
         let route = ctx.route().ok_or_else(|| Error::explain(ErrorType::InternalError, "no admission"))?;
         let peer = upstream::peer(&route.upstream, &self.resolver, ctx.tried.len(), session.is_upgrade_req()).await;
         peer.map_err(|why| {
@@ -176,7 +177,7 @@ impl ProxyHttp for Gateway {
         &self,
         _: &mut Session,
         outgoing: &mut RequestHeader,
-        ctx: &mut RequestContext,
+        ctx: &mut Self::CTX,
     ) -> Result<(), Box<Error>> {
         let no_admission = || Error::explain(ErrorType::InternalError, "no admission");
         let admission = ctx.admission.as_mut().ok_or_else(no_admission)?;
@@ -197,7 +198,7 @@ impl ProxyHttp for Gateway {
         session: &mut Session,
         chunk: &mut Option<Bytes>,
         _end_of_stream: bool,
-        ctx: &mut RequestContext,
+        ctx: &mut Self::CTX,
     ) -> Result<(), Box<Error>> {
         if !session.was_upgraded() && !ctx.outgoing_body.is_empty() {
             *chunk = Some(std::mem::take(&mut ctx.outgoing_body));
@@ -209,7 +210,7 @@ impl ProxyHttp for Gateway {
         &self,
         session: &mut Session,
         answer: &mut ResponseHeader,
-        ctx: &mut RequestContext,
+        ctx: &mut Self::CTX,
     ) -> Result<(), Box<Error>> {
         ctx.note_upstream_answer(answer.status.as_u16());
         if upstream::is_failure(answer.status) {
@@ -231,7 +232,7 @@ impl ProxyHttp for Gateway {
         &self,
         session: &mut Session,
         answer: &mut ResponseHeader,
-        ctx: &mut RequestContext,
+        ctx: &mut Self::CTX,
     ) -> Result<(), Box<Error>> {
         ctx.note_first_byte();
         respond::mark(session, answer, ctx)
@@ -241,7 +242,7 @@ impl ProxyHttp for Gateway {
         &self,
         session: &mut Session,
         _: &HttpPeer,
-        ctx: &mut RequestContext,
+        ctx: &mut Self::CTX,
         mut error: Box<Error>,
     ) -> Box<Error> {
         ctx.route_failed();
@@ -257,7 +258,7 @@ impl ProxyHttp for Gateway {
         _: &HttpPeer,
         session: &mut Session,
         mut error: Box<Error>,
-        ctx: &mut RequestContext,
+        ctx: &mut Self::CTX,
         client_reused: bool,
     ) -> Box<Error> {
         let answered = session.response_written().is_some();
@@ -273,7 +274,7 @@ impl ProxyHttp for Gateway {
         error
     }
 
-    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut RequestContext) -> FailToProxy {
+    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Self::CTX) -> FailToProxy {
         ctx.failure = Some(upstream::words(error));
         let gone = *error.esource() == ErrorSource::Downstream;
         if gone || session.response_written().is_some() {
@@ -288,19 +289,19 @@ impl ProxyHttp for Gateway {
         FailToProxy { error_code, can_reuse_downstream: false }
     }
 
-    async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut RequestContext) {
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Self::CTX) {
         self.telemetry.request(&ctx.event(session, error));
     }
 
     // Pingora's own log lines repeat request lines, query included; what happened is in our event.
-    fn suppress_error_log(&self, _: &Session, _: &RequestContext, _: &Error) -> bool {
+    fn suppress_error_log(&self, _: &Session, _: &Self::CTX, _: &Error) -> bool {
         true
     }
 
     fn suppress_proxy_warn_log(
         &self,
         _: &Session,
-        _: &RequestContext,
+        _: &Self::CTX,
         _: &Error,
         _: pingora_proxy::ProxyWarnLogContext,
     ) -> bool {

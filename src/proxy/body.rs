@@ -59,7 +59,7 @@ const LONGER_NAME: usize = 256;
 #[derive(Default)]
 pub struct RequestBody {
     bytes: Bytes,
-    _held: Vec<OwnedSemaphorePermit>,
+    _held: Option<OwnedSemaphorePermit>,
 }
 
 impl RequestBody {
@@ -103,8 +103,8 @@ pub async fn read(
         return Err(Denial::BodyTooLarge(bound));
     }
     let mut room = declared.unwrap_or(0);
-    let mut held = vec![memory.reserve(room)?];
-    let keeps_alive = session.get_keepalive().is_some();
+    let mut held = memory.reserve(room)?;
+    let keep_alive = session.get_keepalive();
     continue_if_expected(session).await?;
     let mut body = BytesMut::with_capacity(declared.map_or(0, |length| length + LONGER_NAME));
     let started = Instant::now();
@@ -120,20 +120,21 @@ pub async fn read(
             return Err(Denial::BodyTooLarge(bound));
         }
         if body.len() + chunk.len() > room {
-            held.push(memory.reserve(STEP)?);
+            held.merge(memory.reserve(STEP)?);
             room += STEP;
         }
         body.extend_from_slice(&chunk);
+        if session.is_body_done() {
+            break;
+        }
     }
     // Pingora takes an interim answer for one that came before the end of the body, and would close.
-    if keeps_alive {
-        session.set_keepalive(Some(http.keep_alive.as_secs().max(1)));
-    }
+    session.set_keepalive(keep_alive);
     let bytes = body.freeze();
     if session.get_retry_buffer().is_none() && !bytes.is_empty() {
         replay::play(session, Bytes::copy_from_slice(&bytes[bytes.len() - 1..]));
     }
-    Ok(RequestBody { bytes, _held: held })
+    Ok(RequestBody { bytes, _held: Some(held) })
 }
 
 /// Reads the operation out of head and body.

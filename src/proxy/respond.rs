@@ -17,8 +17,8 @@ use super::body;
 use super::context::RequestContext;
 
 /// LiteLLM's name for the id of a request.
-const CALL_ID: HeaderName = HeaderName::from_static("x-litellm-call-id");
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const CALL_ID: &str = "x-litellm-call-id";
+const REQUEST_ID: &str = "x-request-id";
 
 /// Answers a refused request and leaves the connection in a safe state: what is left of its body is dropped within a
 /// bound, and a request that broke HTTP ends its connection.

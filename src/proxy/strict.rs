@@ -18,7 +18,8 @@ const DRAIN: Duration = Duration::from_secs(2);
 
 /// Sets what Pingora leaves unbounded.
 pub(super) fn set_timeouts(session: &mut Session, http: &HttpSettings) {
-    if session.get_keepalive().is_some() {
+    // The deadline for the next head bounds the idle time too (see `connection`), and one timer is enough.
+    if session.get_keepalive().is_some() && http.keep_alive < http.head_timeout {
         session.set_keepalive(Some(http.keep_alive.as_secs().max(1)));
     }
     session.set_read_timeout(Some(http.body_timeout));
