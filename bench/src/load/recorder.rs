@@ -63,7 +63,7 @@ impl LoadReport {
         quantile_ms(&self.latency, share)
     }
 
-    pub(super) fn add(&mut self, other: LoadReport) {
+    pub(crate) fn add(&mut self, other: LoadReport) {
         let of_one_kind = "histograms of the same bounds";
         self.latency.add(other.latency).expect(of_one_kind);
         self.first_event.add(other.first_event).expect(of_one_kind);

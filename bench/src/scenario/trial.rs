@@ -45,7 +45,7 @@ pub const TRIALS: &[Trial] = &[
     Trial {
         name: "sse_long",
         about: "1,000 open streams of 100 events, one every 100 ms; a request is a whole stream.",
-        set: Set::Short,
+        set: Set::Full,
         play: streams::play,
     },
     Trial {

@@ -44,14 +44,18 @@ pub(super) fn play(stage: &Stage<'_>, outcome: &mut Outcome) -> anyhow::Result<(
         let node = stage.runtime.block_on(Node::start(stage, (binary, events), provider.addr(), &store))?;
         let good = stage.runtime.block_on(node.good(stage, GOOD));
         let refused = stage.runtime.block_on(node.key(&json!({"models": ["another-model"]})));
+        let mut floods: [LoadReport; CONDITIONS.len()] = Default::default();
         for repetition in 0..stage.repetitions {
             for (number, (condition, beside)) in CONDITIONS.iter().enumerate() {
                 let seed = (repetition * CONDITIONS.len() + number) as u64;
                 let flood = flood(stage, &node, *beside, &refused, KeySeries { seed: 0xf100_0000 + seed });
                 let condition = format!("{name}, {condition}");
-                measure(stage, &node, (good.clone(), flood), &condition, outcome)?;
+                floods[number].add(measure(stage, &node, (good.clone(), flood), &condition, outcome)?);
                 node.gateway.cut_log();
             }
+        }
+        for ((condition, _), flood) in CONDITIONS.iter().zip(&floods).skip(1) {
+            outcome.note(format!("{name}, {condition}: {}", carried(flood)));
         }
         if provider.leaks() > 0 {
             outcome.note(format!("{} requests reached the provider with a wrong credential", provider.leaks()));
@@ -81,38 +85,26 @@ fn flood(stage: &Stage<'_>, node: &Node, beside: Beside, refused: &str, keys: Ke
     })
 }
 
+/// Records what the good requests felt; what became of the flood.
 fn measure(
     stage: &Stage<'_>,
     node: &Node,
     (good, flood): (LoadPlan, Option<LoadPlan>),
     condition: &str,
     outcome: &mut Outcome,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<LoadReport> {
     let before = stage.runtime.block_on(node.queries());
     let flood = flood.map(Load::start);
-    let good = Load::start(good);
-    let good = good.finish()?;
+    let good = Load::start(good).finish()?;
     let flood = flood.map(Load::finish).transpose()?;
     let mut sample = latencies(&good);
     sample.insert(Measure::DatabaseQueries, stage.runtime.block_on(node.queries()) - before);
     outcome.record(condition, &node.version, sample);
     outcome.note_wrong(condition, &good);
-    if let Some(flood) = flood {
-        outcome.note(format!("{condition}: {}", carried(&flood)));
-    }
-    Ok(())
+    Ok(flood.unwrap_or_default())
 }
 
-/// How much of a flood was refused as it should be, and how fast.
 fn carried(flood: &LoadReport) -> String {
-    let wrong: Vec<String> = flood.wrong.iter().map(|(wrong, count)| format!(", {count} {wrong}")).collect();
-    let Some(last) = flood.answered.checked_sub(1) else {
-        return format!("none of the flood was refused{}", wrong.concat());
-    };
-    format!(
-        "{} of the flood were refused, half of them within {:.1} ms{}",
-        last + 1,
-        flood.latency_ms(0.5),
-        wrong.concat()
-    )
+    let wrong: String = flood.wrong.iter().map(|(wrong, count)| format!(", {count} were not: {wrong}")).collect();
+    format!("{} of the flood were refused, half of them within {:.1} ms{wrong}", flood.answered, flood.latency_ms(0.5))
 }

@@ -1,10 +1,11 @@
 //! `database_stopped`: what those whose keys are known feel when PostgreSQL goes away under load, stays away, and comes back.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use super::node::Node;
 use super::{Outcome, Stage, latencies, node};
-use crate::load::{KeySeries, Load, LoadPlan};
+use crate::load::{KeySeries, Load};
 use crate::postgres::PostgresServer;
 use crate::result::Measure;
 
@@ -36,57 +37,64 @@ pub(super) fn play(stage: &Stage<'_>, outcome: &mut Outcome) -> anyhow::Result<(
         let store = stage.runtime.block_on(server.database());
         let node = stage.runtime.block_on(Node::start(stage, (binary, events), provider.addr(), &store))?;
         let good = stage.runtime.block_on(node.good(stage, RATE));
-        let mut tried = 0;
+        let mut unknown = Unknown::default();
         for _ in 0..stage.repetitions {
             for (condition, event) in CONDITIONS {
                 let condition = format!("{name}, {condition}");
-                measure(stage, &node, &server, (good.clone(), event), &condition, outcome)?;
-                let unknown = stage.runtime.block_on(node.status(&UNKNOWN.key(tried)));
-                tried += 1;
-                if matches!(event, Event::Stop) && unknown != 503 {
-                    outcome.note(format!("{condition}: an unknown key was answered {unknown}, not 503"));
-                }
+                let load = Load::start(good.clone());
+                let before = stage.runtime.block_on(node.queries());
+                std::thread::sleep(load.measured_from().saturating_duration_since(Instant::now()));
+                happen(stage, &server, &node, event, &mut unknown);
+                let report = load.finish()?;
+                let mut sample = latencies(&report);
+                sample.insert(Measure::DatabaseQueries, stage.runtime.block_on(node.queries()) - before);
+                outcome.record(&condition, &node.version, sample);
+                outcome.note_wrong(&condition, &report);
             }
-            let back = stage.runtime.block_on(until_refused(&node, &mut tried));
-            outcome.note(format!(
-                "{name}: {back:.0?} after the load beside its return, unknown keys were looked up again"
-            ));
             node.gateway.cut_log();
         }
+        outcome.note(format!(
+            "{name}: while the database was gone unknown keys were answered {:?}; at most {:.0} ms after it was back they were \
+             looked up again",
+            unknown.statuses,
+            unknown.back.as_secs_f64() * 1e3
+        ));
     }
     Ok(())
 }
 
-fn measure(
-    stage: &Stage<'_>,
-    node: &Node,
-    server: &PostgresServer,
-    (good, event): (LoadPlan, Event),
-    condition: &str,
-    outcome: &mut Outcome,
-) -> anyhow::Result<()> {
-    let before = stage.runtime.block_on(node.queries());
-    let load = Load::start(good);
-    std::thread::sleep(load.measured_from().saturating_duration_since(Instant::now()));
+/// What callers whose keys nobody has were told.
+#[derive(Default)]
+struct Unknown {
+    tried: u64,
+    /// While the database was gone.
+    statuses: BTreeSet<u16>,
+    /// The longest time from its return to the first look-up.
+    back: Duration,
+}
+
+fn happen(stage: &Stage<'_>, server: &PostgresServer, node: &Node, event: Event, unknown: &mut Unknown) {
     match event {
         Event::Nothing => {}
-        Event::Stop => server.stop(),
-        Event::Launch => server.launch(),
+        Event::Stop => {
+            server.stop();
+            unknown.tried += 1;
+            unknown.statuses.insert(stage.runtime.block_on(node.status(&UNKNOWN.key(unknown.tried))));
+        }
+        Event::Launch => {
+            server.launch();
+            let back = stage.runtime.block_on(until_refused(node, &mut unknown.tried));
+            unknown.back = unknown.back.max(back);
+        }
     }
-    let report = load.finish()?;
-    let mut sample = latencies(&report);
-    sample.insert(Measure::DatabaseQueries, stage.runtime.block_on(node.queries()) - before);
-    outcome.record(condition, &node.version, sample);
-    outcome.note_wrong(condition, &report);
-    Ok(())
 }
 
 /// How long it takes until an unknown key is refused as such, and not for want of a database.
 async fn until_refused(node: &Node, tried: &mut u64) -> Duration {
     let began = Instant::now();
     loop {
-        let status = node.status(&UNKNOWN.key(*tried)).await;
         *tried += 1;
+        let status = node.status(&UNKNOWN.key(*tried)).await;
         match status {
             401 => return began.elapsed(),
             503 if began.elapsed() < crate::PATIENCE => tokio::time::sleep(TRY).await,

@@ -49,6 +49,7 @@ fn measure(target: &Target, outcome: &mut Outcome) -> anyhow::Result<Sample> {
         warm_up: Duration::ZERO,
         limit: Limit::Requests(STREAMS),
         answer_timeout: GAP * EVENTS * 2,
+        rewrites: target.rewrites,
         ..LoadPlan::new(target.addr, Shape::new(Dialect::OpenAiChat, true, 1024, MODEL), target.caller.clone())
     });
     let open = Instant::now() + Duration::from_secs_f64(STREAMS as f64 / OPENED_PER_SECOND);
