@@ -90,7 +90,7 @@ impl Live {
             .deployments(std::time::SystemTime::now())
             .map(|(upstream, healthy)| Deployment {
                 model: upstream.settings().model.clone(),
-                id: upstream.name(),
+                id: upstream.name().to_owned(),
                 healthy,
             })
             .collect()

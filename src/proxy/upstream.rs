@@ -1,8 +1,6 @@
 //! From a route to a connection: the peer, its time-outs, and the outgoing head with the provider's credential in it.
 
 use std::collections::HashMap;
-use std::collections::hash_map::DefaultHasher;
-use std::hash::{Hash, Hasher};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,7 +11,7 @@ use http::{HeaderName, HeaderValue, StatusCode, Uri};
 use pingora::http::RequestHeader;
 use pingora::prelude::HttpPeer;
 use pingora::protocols::TcpKeepalive;
-use pingora::{Error, ErrorType, OrErr, Result};
+use pingora::{Error, ErrorType, OkOrErr, OrErr, Result};
 use portcullis_filters::credential::{CredentialSlots, strip_protocols};
 use portcullis_filters::denial::Denial;
 use portcullis_filters::operation::is_form;
@@ -115,9 +113,7 @@ pub(super) async fn peer(
     let host = base.host_str().unwrap_or_default();
     let mut peer = HttpPeer::new(address, base.scheme() == "https", host.to_owned());
     // Pingora's pool does not tell tenants apart: connections are never shared across hosts or credentials.
-    let mut group = DefaultHasher::new();
-    (host, address.port(), upstream.settings().credential.as_ref().map(|secret| secret.expose())).hash(&mut group);
-    peer.group_key = group.finish();
+    peer.group_key = upstream.pool_group();
     let options = &mut peer.options;
     options.connection_timeout = Some(CONNECT);
     options.total_connection_timeout = Some(CONNECT_WITH_TLS);
@@ -183,7 +179,8 @@ pub(super) fn rewrite_head(
     if had_length || body_length > 0 || outgoing.headers.contains_key(UPGRADE) {
         outgoing.insert_header(CONTENT_LENGTH, HeaderValue::from(body_length))?;
     }
-    outgoing.insert_header(HOST, authority(&route.upstream)?)?;
+    let authority = route.upstream.authority().or_err(ErrorType::InternalError, "the base has no host")?;
+    outgoing.insert_header(HOST, authority)?;
     if let Some(organization) = &route.upstream.settings().organization {
         outgoing.insert_header(ORGANIZATION, organization)?;
     }
@@ -209,13 +206,6 @@ pub(super) fn never_call_a_form(outgoing: &mut RequestHeader) -> Result<()> {
         outgoing.insert_header(CONTENT_TYPE, HeaderValue::from_static("application/json"))?;
     }
     Ok(())
-}
-
-fn authority(upstream: &Upstream) -> Result<HeaderValue> {
-    let base = &upstream.settings().base;
-    // Without user-info, and without a port that the scheme implies.
-    let authority = &base[Position::BeforeHost..Position::AfterPort];
-    HeaderValue::from_str(authority).or_err(ErrorType::InternalError, "building Host")
 }
 
 /// Whether an answer says that this deployment cannot serve just now, so that another may be asked.

@@ -35,7 +35,7 @@ pub struct RequestEvent<'a> {
     /// Whether a stream was asked for.
     pub stream: bool,
     /// Host and model of the deployment that served it.
-    pub upstream: Option<String>,
+    pub upstream: Option<&'a str>,
     /// What the upstream answered.
     pub upstream_status: Option<u16>,
     /// Deployments that were tried.
@@ -131,7 +131,7 @@ impl RequestEvent<'_> {
             ("key.alias", self.key_alias.and_then(ours)),
             ("model", self.model.and_then(theirs)),
             ("stream", Some(Flag(self.stream))),
-            ("upstream.name", self.upstream.as_deref().and_then(ours)),
+            ("upstream.name", self.upstream.and_then(ours)),
             ("upstream.status", self.upstream_status.map(|status| Count(status.into()))),
             ("attempts", Some(Count(self.attempts as u64))),
             ("denial", self.denial.and_then(ours)),
@@ -257,7 +257,7 @@ mod tests {
             key_alias: Some("\"\nstatus=500 \u{202e}"),
             model: Some("gpt\u{1b}"),
             stream: true,
-            upstream: Some("host/model".to_owned()),
+            upstream: Some("host/model"),
             upstream_status: Some(201),
             attempts: 2,
             denial: None,

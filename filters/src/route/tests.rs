@@ -262,7 +262,7 @@ fn weights_share_the_draws_exactly() {
 fn deployments_of_another_dialect_are_passed_over() {
     let routes = table(vec![deployment("m", Provider::Anthropic, "x", "http://o"), weighted("a", 1), weighted("b", 1)]);
     let asked = &permit("/v1/embeddings", None, "m");
-    let drawn = |draw| routes.resolve(asked, None, &[], NOW, || draw).unwrap().upstream.name();
+    let drawn = |draw| routes.resolve(asked, None, &[], NOW, || draw).unwrap().upstream.name().to_owned();
     assert_eq!((0..4).map(drawn).collect::<Vec<_>>(), ["a/x", "a/x", "b/x", "b/x"]);
 }
 

@@ -61,6 +61,7 @@ pub struct Upstream {
     pool_group: u64,
     model: Arc<str>,
     base_path: Box<str>,
+    name: Box<str>,
     /// Failures since the last success.
     failures: AtomicU32,
     /// Milliseconds since the epoch until which it rests.
@@ -86,6 +87,7 @@ impl Upstream {
             authority: HeaderValue::try_from(authority).ok(),
             pool_group: group.finish(),
             model: settings.model.as_str().into(),
+            name: format!("{}/{}", settings.base.host_str().unwrap_or("mock"), settings.model).into(),
             base_path: settings.base.path().trim_end_matches('/').into(),
             bearer: secret.and_then(|secret| sensitive(format!("Bearer {}", secret.expose()))),
             bare: secret.and_then(|secret| sensitive(secret.expose().to_owned())),
@@ -103,8 +105,8 @@ impl Upstream {
 
     /// For logs and metrics: provider host and model, no credential.
     #[must_use]
-    pub fn name(&self) -> String {
-        format!("{}/{}", self.settings.base.host_str().unwrap_or("mock"), self.settings.model)
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// The base's host and port as the `Host` field names them.
