@@ -49,6 +49,8 @@ pub(crate) enum Command {
         #[arg(long, default_value_t = 1)]
         threads: usize,
     },
+    /// Let ever more connections, one for each node that there could be, listen for changes on one PostgreSQL.
+    Listeners(ListenersArguments),
     /// Answer fast in every dialect: what stands behind the targets of a run.
     Upstream(UpstreamSettings),
     /// Answer like OpenAI, Azure OpenAI, Anthropic and Gemini, and record every request (GET /__provider/requests).
@@ -57,6 +59,19 @@ pub(crate) enum Command {
         #[arg(long, default_value_t = 0)]
         port: u16,
     },
+}
+
+#[derive(Args)]
+pub(crate) struct ListenersArguments {
+    /// How many listen, in turn.
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 10, 30, 100])]
+    pub(crate) listeners: Vec<usize>,
+    /// Changes a second; 0 is as many as eight writers can commit.
+    #[arg(long, value_delimiter = ',', default_values_t = [10.0, 100.0, 0.0])]
+    pub(crate) rates: Vec<f64>,
+    /// Seconds of each, at the rates that are given.
+    #[arg(long, default_value_t = 5.0)]
+    pub(crate) seconds: f64,
 }
 
 #[derive(Args)]
@@ -144,19 +159,19 @@ impl RunArguments {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let mut manifests = Manifest::read_all(&root.join("targets"))?;
         manifests.extend(self.manifests.iter().map(|file| Manifest::read(file)).collect::<anyhow::Result<Vec<_>>>()?);
-        for manifest in manifests {
-            match manifest.find(root.parent().unwrap_or(root)) {
-                Ok(found) => targets.push(TargetKind::Other { manifest: Box::new(manifest), found }),
-                Err(reason) => absent.push(Absent { name: manifest.name, reason: format!("{reason:#}") }),
-            }
-        }
-        let names = || targets.iter().map(TargetKind::name).chain(absent.iter().map(|absent| absent.name.as_str()));
+        let names = || targets.iter().map(TargetKind::name).chain(manifests.iter().map(|other| other.name.as_str()));
         if let Some(unknown) = self.targets.iter().find(|wanted| names().all(|name| name != wanted.as_str())) {
             bail!("no target is called {unknown}; there are {}", names().collect::<Vec<_>>().join(", "));
         }
         let wanted = |name: &str| self.targets.is_empty() || self.targets.iter().any(|wanted| wanted == name);
         targets.retain(|kind| wanted(kind.name()));
-        absent.retain(|absent| wanted(&absent.name));
+        // Asking for a version runs the program, which takes some of them ten seconds.
+        for manifest in manifests.into_iter().filter(|manifest| wanted(&manifest.name)) {
+            match manifest.find(root.parent().unwrap_or(root)) {
+                Ok(found) => targets.push(TargetKind::Other { manifest: Box::new(manifest), found }),
+                Err(reason) => absent.push(Absent { name: manifest.name, reason: format!("{reason:#}") }),
+            }
+        }
         Ok((targets, absent))
     }
 

@@ -5,6 +5,8 @@ mod cli;
 use anyhow::Context;
 use clap::Parser;
 use cli::{Arguments, Command};
+use portcullis_bench::fanout::{self, FanOutPlan};
+use portcullis_bench::postgres::PostgresServer;
 use portcullis_bench::provider::Provider;
 use portcullis_bench::scenario::SCENARIOS;
 use portcullis_bench::scenario::trial::TRIALS;
@@ -28,6 +30,7 @@ fn main() -> anyhow::Result<()> {
             passthrough::serve(listen, upstream, threads);
             Ok(())
         }
+        Command::Listeners(arguments) => listeners(&arguments),
         Command::Upstream(settings) => upstream::serve(settings),
         Command::Provider { port } => serve_provider(port),
     }
@@ -44,6 +47,38 @@ fn run(arguments: &cli::RunArguments) -> anyhow::Result<()> {
     report::plots(&run, &arguments.out)?;
     print(&format_args!("Written to {}", arguments.out.display()))
 }
+
+fn listeners(arguments: &cli::ListenersArguments) -> anyhow::Result<()> {
+    let server = PostgresServer::start();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let ms = |micros: u64| format!("{:.1}", micros as f64 / 1e3);
+    let mut rows = Vec::new();
+    for rate in &arguments.rates {
+        let per_second = (*rate > 0.0).then_some(*rate);
+        let changes = per_second.map_or(UNPACED_CHANGES, |rate| (rate * arguments.seconds).ceil() as usize);
+        for listeners in &arguments.listeners {
+            let plan = FanOutPlan { listeners: *listeners, changes, writers: 8, per_second };
+            let url = runtime.block_on(server.database());
+            let found = runtime.block_on(fanout::simulate(&url, plan))?;
+            rows.push([
+                listeners.to_string(),
+                per_second.map_or_else(|| "unpaced".to_owned(), |rate| format!("{rate}/s")),
+                format!("{:.0}", found.per_second),
+                ms(found.commit.value_at_quantile(0.5)),
+                ms(found.commit.value_at_quantile(0.99)),
+                ms(found.heard.value_at_quantile(0.5)),
+                ms(found.heard.value_at_quantile(0.99)),
+                ms(found.heard.max()),
+                found.unheard.to_string(),
+            ]);
+        }
+    }
+    let head = ["listeners", "changes", "committed/s", "commit p50 ms", "p99", "heard p50 ms", "p99", "max", "unheard"];
+    print(&report::plain_table(head, rows))
+}
+
+/// How many changes are committed where no rate is given.
+const UNPACED_CHANGES: usize = 2000;
 
 fn print(text: &impl std::fmt::Display) -> anyhow::Result<()> {
     writeln!(std::io::stdout().lock(), "{text}")?;

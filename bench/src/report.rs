@@ -18,7 +18,7 @@ pub use compare::{Comparison, Line, Verdict, compare};
 pub use markdown::markdown;
 pub use plot::plots;
 pub use spread::Spread;
-pub use table::table;
+pub use table::{plain_table, table};
 
 use crate::result::Run;
 use anyhow::Context;

@@ -25,6 +25,12 @@ pub fn table(run: &Run) -> String {
     text
 }
 
+/// Rows under a head, numbers to the right: for what is no run.
+#[must_use]
+pub fn plain_table<const N: usize>(head: [&str; N], rows: Vec<[String; N]>) -> String {
+    aligned(0, head.map(str::to_owned), rows)
+}
+
 /// A grid in lines of characters: the spread stands below its median.
 fn set(grid: &Grid, corner: &str) -> String {
     let head = std::iter::once(corner.to_owned()).chain(grid.head.iter().cloned());
