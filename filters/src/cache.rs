@@ -108,10 +108,9 @@ impl KeyCache {
     /// An empty cache.
     #[must_use]
     pub fn new(settings: CacheSettings) -> Self {
-        let size = |most: u64| usize::try_from(most).unwrap_or(usize::MAX);
         Self {
-            known: quick_cache::sync::Cache::new(size(settings.max_keys)),
-            unknown: quick_cache::sync::Cache::new(size(settings.max_unknown)),
+            known: bounded(settings.max_keys),
+            unknown: bounded(settings.max_unknown),
             loads: moka::future::Cache::new(0),
             stripes: (0..STRIPES).map(|_| AtomicU32::new(0)).collect(),
             epoch: AtomicU64::new(0),
@@ -259,6 +258,23 @@ impl KeyCache {
         &self.stripes[usize::from(u16::from_be_bytes([first, second]))]
     }
 }
+
+/// A map that never holds more than `most` entries. The library would round up for each of its shards, of which it makes
+/// more on larger machines.
+fn bounded<T: Clone>(most: u64) -> quick_cache::sync::Cache<KeyHash, T> {
+    let shards = if most < LEAST_SHARDED { 1 } else { SHARDS };
+    let most = most - most % shards;
+    let mut options = quick_cache::OptionsBuilder::new();
+    let items = usize::try_from(most).unwrap_or(usize::MAX);
+    options.shards(shards as usize).estimated_items_capacity(items).weight_capacity(most);
+    let options = options.build().expect("both capacities are set");
+    quick_cache::sync::Cache::with_options(options, quick_cache::UnitWeighter, Default::default(), Default::default())
+}
+
+/// Locks that hits of different keys share out among themselves.
+const SHARDS: u64 = 64;
+/// The library makes no shard of fewer than 32 entries.
+const LEAST_SHARDED: u64 = 32 * SHARDS;
 
 /// What the metrics page shows of the cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -286,3 +286,15 @@ async fn unknown_keys_are_bounded_and_push_no_good_key_out() {
     }
     assert_eq!(asked.queries(), 10_100, "every good key was still held");
 }
+
+#[test]
+fn no_map_holds_more_than_it_may() {
+    for most in [0, 1, 100, 2047, 2048, 5000, 10_001] {
+        let map = bounded(most);
+        for number in 0..3 * most + 10 {
+            map.insert(key(&number.to_string()), ());
+        }
+        let held = map.len() as u64;
+        assert!(held <= most && held * 10 >= most * 9, "{held} of {most}");
+    }
+}
