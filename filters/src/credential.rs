@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::denial::Denial;
 use crate::endpoint::{Dialect, dialect_of};
-use crate::head::RequestHead;
+use crate::head::{Lengths, RequestHead};
 
 /// A credential as presented: unverified, and borrowed from the request.
 #[derive(Clone, Copy)]
@@ -76,21 +76,7 @@ static KNOWN: [(HeaderName, Scheme); NAMES.len()] = [
     (HeaderName::from_static(NAMES[7]), Scheme::Unread),
 ];
 
-/// The lengths of these names, a bit for each: most fields of a request are told apart by that alone.
-const LENGTHS: u64 = {
-    let mut lengths = 0;
-    let mut at = 0;
-    while at < NAMES.len() {
-        lengths |= length_bit(NAMES[at]);
-        at += 1;
-    }
-    lengths
-};
-
-/// Names of 63 bytes and more share the last bit.
-const fn length_bit(name: &str) -> u64 {
-    1 << if name.len() < 63 { name.len() } else { 63 }
-}
+const LENGTHS: Lengths = Lengths::of(&NAMES);
 
 /// Never forwarded either. Several lines of it are ordinary in HTTP/2 (RFC 9113, section 8.2.3).
 const COOKIE: HeaderName = http::header::COOKIE;
@@ -141,7 +127,7 @@ impl CredentialSlots {
     fn known<'a>(&self, headers: &'a HeaderMap) -> Result<[Option<&'a HeaderValue>; NAMES.len()], Denial> {
         let mut values = [None; NAMES.len()];
         for (name, value) in headers {
-            if LENGTHS & length_bit(name.as_str()) != 0
+            if LENGTHS.may_hold(name.as_str())
                 && let Some(at) = KNOWN.iter().position(|(known, _)| known == name)
                 && *values[at].get_or_insert(value) != value
             {

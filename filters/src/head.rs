@@ -20,3 +20,29 @@ pub struct RequestHead<'a> {
     /// Where the connection comes from. `None` for a Unix socket.
     pub source: Option<IpAddr>,
 }
+
+/// The lengths of some names, a bit for each: most fields of a request are told apart from those by that alone.
+#[derive(Clone, Copy)]
+pub(crate) struct Lengths(u64);
+
+impl Lengths {
+    pub(crate) const fn of(names: &[&str]) -> Self {
+        let mut lengths = 0;
+        let mut at = 0;
+        while at < names.len() {
+            lengths |= Self::bit(names[at]);
+            at += 1;
+        }
+        Self(lengths)
+    }
+
+    /// Whether one of the names is as long as this one.
+    pub(crate) const fn may_hold(self, name: &str) -> bool {
+        self.0 & Self::bit(name) != 0
+    }
+
+    /// Names of 63 bytes and more share the last bit.
+    const fn bit(name: &str) -> u64 {
+        1 << if name.len() < 63 { name.len() } else { 63 }
+    }
+}

@@ -3,11 +3,11 @@
 //! 0.9.1: bare LF, content-length beside transfer-encoding, `gzip, chunked`, repeated lengths, a missing Host, large
 //! heads). Pure, so that it can be fuzzed and put in front of another server.
 
-use http::header::{CONNECTION, HOST};
 use http::{HeaderMap, Version};
-use memchr::{memchr, memchr_iter, memchr2};
+use memchr::{memchr, memchr2};
 
 use crate::denial::Denial;
+use crate::head::Lengths;
 
 /// How large a head may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,49 +30,46 @@ pub fn check_raw_head(raw: &[u8], bounds: &HeadBounds) -> Result<(), Denial> {
     if raw.len() > bounds.bytes {
         return Err(malformed("head too large"));
     }
-    let feeds = memchr_iter(b'\n', raw);
-    if feeds.clone().any(|at| at == 0 || raw[at - 1] != b'\r') {
-        return Err(malformed("bare line feed"));
-    }
-    // Every line feed has its carriage return, so one more of these stands alone.
-    if memchr_iter(b'\r', raw).count() != feeds.count() {
-        return Err(malformed("bare carriage return"));
-    }
     let mut has_length = false;
     let mut has_encoding = false;
-    // One empty line in front of a request is to be ignored (RFC 9112, section 2.2).
-    for line in lines(raw).skip_while(|line| line.is_empty()).skip(1).filter(|line| !line.is_empty()) {
-        let name = field_name(line)?;
-        has_length |= name.eq_ignore_ascii_case(b"content-length");
-        has_encoding |= name.eq_ignore_ascii_case(b"transfer-encoding");
+    let mut rest = raw;
+    let mut in_fields = false;
+    while !rest.is_empty() {
+        let line = next_line(&mut rest)?;
+        if in_fields && !line.is_empty() {
+            let name = field_name(line)?;
+            has_length |= name.eq_ignore_ascii_case(b"content-length");
+            has_encoding |= name.eq_ignore_ascii_case(b"transfer-encoding");
+        }
+        // One empty line in front of a request is to be ignored (RFC 9112, section 2.2).
+        in_fields |= !line.is_empty();
     }
     if has_length && has_encoding { Err(malformed("content-length beside transfer-encoding")) } else { Ok(()) }
 }
 
-/// The lines without their ends.
-fn lines(mut rest: &[u8]) -> impl Iterator<Item = &[u8]> {
-    std::iter::from_fn(move || {
-        let (line, after) = rest.split_at(memchr(b'\n', rest).map_or(rest.len(), |at| at + 1));
-        rest = after;
-        (!line.is_empty()).then(|| line.strip_suffix(b"\r\n").unwrap_or(line))
-    })
+/// Takes a line, and gives it without its end; the last may have none.
+fn next_line<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], Denial> {
+    let (line, end) = rest.split_at(memchr2(b'\r', b'\n', rest).unwrap_or(rest.len()));
+    *rest = match end {
+        [] => end,
+        [b'\r', b'\n', after @ ..] => after,
+        [b'\n', ..] => return Err(malformed("bare line feed")),
+        _ => return Err(malformed("bare carriage return")),
+    };
+    Ok(line)
 }
 
 /// What stands before the colon, if that is a field name.
 fn field_name(line: &[u8]) -> Result<&[u8], Denial> {
-    let colon = memchr(b':', line).ok_or(malformed("a header line without a colon"))?;
-    let name = &line[..colon];
-    let blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
-    if blank(name.first()) {
-        return Err(malformed("folded header line"));
+    // A colon may not stand in a name, so what ends the name tells whether it is one.
+    let (name, end) = line.split_at(line.iter().position(|byte| !is_token(*byte)).unwrap_or(line.len()));
+    match (name, end) {
+        ([_, ..], [b':', ..]) => Ok(name),
+        _ if memchr(b':', line).is_none() => Err(malformed("a header line without a colon")),
+        ([], [b' ' | b'\t', ..]) => Err(malformed("folded header line")),
+        (_, [b' ' | b'\t', ..]) => Err(malformed("white space before a colon")),
+        _ => Err(malformed("unusable header name")),
     }
-    if blank(name.last()) {
-        return Err(malformed("white space before a colon"));
-    }
-    if name.is_empty() || !name.iter().all(|byte| is_token(*byte)) {
-        return Err(malformed("unusable header name"));
-    }
-    Ok(name)
 }
 
 /// Whether a byte may stand in a field name (`tchar` of RFC 9110, section 5.6.2).
@@ -98,27 +95,33 @@ pub fn check_headers(headers: &HeaderMap, version: Version, bounds: &HeadBounds)
     if headers.len() > bounds.lines {
         return Err(malformed("too many header lines"));
     }
-    let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
-    if bytes > bounds.bytes {
-        return Err(malformed("head too large"));
-    }
     // One pass: a head has some twenty fields, and looking a name up costs more than passing over it.
+    let mut bytes = 0;
     let mut seen = [false; SINGLE.len()];
+    let mut options = 0;
     for (name, value) in headers {
-        let name = name.as_str();
-        if let Some(at) = SINGLE.iter().position(|(single, _)| *single == name) {
+        let (name, value) = (name.as_str(), value.as_bytes());
+        bytes += name.len() + value.len() + 4;
+        if SINGLE_LENGTHS.may_hold(name)
+            && let Some(at) = SINGLE.iter().position(|(single, _)| *single == name)
+        {
             let (_, why) = SINGLE[at];
             if std::mem::replace(&mut seen[at], true) {
                 return Err(malformed(why));
             }
-            check_value(name, value.as_bytes())?;
+            check_value(name, value)?;
+        }
+        if name == "connection" {
+            options = refuse_connection_options(value, options)?;
         }
         refuse_disguise(name)?;
     }
-    if version == Version::HTTP_11 && !headers.contains_key(HOST) {
-        return Err(malformed(ONE_HOST));
+    if bytes > bounds.bytes {
+        return Err(malformed("head too large"));
     }
-    refuse_connection_options(headers)
+    // The first of those that come once.
+    let [has_host, ..] = seen;
+    if version == Version::HTTP_11 && !has_host { Err(malformed(ONE_HOST)) } else { Ok(()) }
 }
 
 const ONE_HOST: &str = "exactly one Host is needed";
@@ -134,6 +137,15 @@ const SINGLE: [(&str, &str); 7] = [
     ("expect", TWICE),
     ("upgrade", TWICE),
 ];
+const SINGLE_LENGTHS: Lengths = {
+    let mut names = [""; SINGLE.len()];
+    let mut at = 0;
+    while at < SINGLE.len() {
+        names[at] = SINGLE[at].0;
+        at += 1;
+    }
+    Lengths::of(&names)
+};
 
 fn check_value(name: &str, value: &[u8]) -> Result<(), Denial> {
     let in_host = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~:[]%".contains(byte);
@@ -150,39 +162,34 @@ fn check_value(name: &str, value: &[u8]) -> Result<(), Denial> {
 
 /// Pingora gives up without an answer when `Connection` has many options, one of these, or one that is no field name; and
 /// a length that is not passed on would leave the body without an end.
-fn refuse_connection_options(headers: &HeaderMap) -> Result<(), Denial> {
-    let options = headers.get_all(CONNECTION).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
-    let options = options.map(|option| option.trim_ascii()).filter(|option| !option.is_empty());
-    for (count, option) in options.enumerate() {
+/// Counts them, behind as many as other lines had.
+fn refuse_connection_options(value: &[u8], others: usize) -> Result<usize, Denial> {
+    let options = value.split(|byte| *byte == b',').map(|option| option.trim_ascii());
+    let mut count = others;
+    for option in options.filter(|option| !option.is_empty()) {
         let is_name = option.iter().all(|byte| is_token(*byte));
         let reserved = UNNAMEABLE.iter().any(|name| option.eq_ignore_ascii_case(name.as_bytes()));
         if !is_name || reserved || count == MAX_CONNECTION_OPTIONS {
             return Err(malformed("unusable Connection"));
         }
+        count += 1;
     }
-    Ok(())
+    Ok(count)
 }
 
 const MAX_CONNECTION_OPTIONS: usize = 9;
 const UNNAMEABLE: [&str; 6] =
     ["content-length", "host", "transfer-encoding", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"];
 
-/// Headers that decide something here. Servers that map `_` or `.` to `-` (CGI's heritage) would read a disguised one as
-/// the real thing.
-const OURS: &[&str] = &[
+/// Headers that decide something here and have a dash in their names. Servers that map `_` or `.` to `-` (CGI's heritage)
+/// would read a disguised one as the real thing.
+const OURS: [&str; 13] = [
     "api-key",
-    "authorization",
-    "connection",
     "content-length",
     "content-type",
-    "cookie",
-    "expect",
-    "forwarded",
-    "host",
     "ocp-apim-subscription-key",
     "proxy-authorization",
     "transfer-encoding",
-    "upgrade",
     "x-api-key",
     "x-forwarded-for",
     "x-forwarded-host",
@@ -191,9 +198,10 @@ const OURS: &[&str] = &[
     "x-litellm-api-key",
     "x-real-ip",
 ];
+const OUR_LENGTHS: Lengths = Lengths::of(&OURS);
 
 fn refuse_disguise(name: &str) -> Result<(), Denial> {
-    if memchr2(b'_', b'.', name.as_bytes()).is_none() {
+    if !OUR_LENGTHS.may_hold(name) || memchr2(b'_', b'.', name.as_bytes()).is_none() {
         return Ok(());
     }
     let plain = name.replace(['_', '.'], "-");
