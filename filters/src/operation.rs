@@ -98,11 +98,11 @@ impl ModelNames {
         match self {
             Self::Absent => body,
             Self::Form(range) => splice(body, std::slice::from_mut(range), name.as_bytes()),
-            Self::Json { prefix, ranges } => splice(body, ranges, json::string(&format!("{prefix}{name}")).as_bytes()),
+            Self::Json { prefix, ranges } => splice(body, ranges, json::string(prefix, name).as_bytes()),
             Self::Missing(brace) => {
                 let at = *brace + 1;
                 let comma = if body[at..].trim_ascii_start().starts_with(b"}") { "" } else { "," };
-                let name = json::string(name);
+                let name = json::string("", name);
                 let member = format!("{MODEL_MEMBER}{name}{comma}");
                 let body = splice(body, std::slice::from_mut(&mut (at..at)), member.as_bytes());
                 let start = at + MODEL_MEMBER.len();

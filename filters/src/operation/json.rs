@@ -69,9 +69,13 @@ fn gemini(endpoint: &Endpoint, members: &Read<'_>, text: &str) -> Result<ModelNa
     Ok(if ranges.is_empty() { ModelNames::Absent } else { ModelNames::Json { prefix, ranges } })
 }
 
-/// A string as a JSON literal, quotes included.
-pub(super) fn string(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
+/// Two parts of a string as one JSON literal, quotes included.
+pub(super) fn string(prefix: &str, text: &str) -> String {
+    let plain = |byte: u8| byte >= b' ' && byte != b'"' && byte != b'\\';
+    if prefix.bytes().chain(text.bytes()).all(plain) {
+        return ["\"", prefix, text, "\""].concat();
+    }
+    serde_json::Value::from([prefix, text].concat()).to_string()
 }
 
 /// The models of a list that the upstream may fall back to (OpenRouter's `models`). What is no list
