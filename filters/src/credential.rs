@@ -149,7 +149,8 @@ impl CredentialSlots {
         let known = known.filter_map(|((name, scheme), value)| read(value?, name, *scheme));
         let additional = self.additional.iter().filter_map(|name| read(headers.get(name)?, name, Scheme::Optional));
         let google = query.filter(move |_| dialect_of(path, headers) == Dialect::Gemini).and_then(key_of_query);
-        known.chain(additional).chain(google).chain(key_of_protocols(headers).map(Ok))
+        let browser = std::iter::once_with(|| key_of_protocols(headers).map(Ok)).flatten();
+        known.chain(additional).chain(google).chain(browser)
     }
 
     /// Whether this configuration has anything that could verify a value of this shape.

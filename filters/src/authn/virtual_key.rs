@@ -191,7 +191,8 @@ impl VirtualKeyAuthenticator {
         }
         let known = match self.cache.recall(&hash, now) {
             Some(known) => known,
-            None => self.ask(hash, source, now).await?,
+            // On the heap, or each request would carry the room for a query that hardly any makes.
+            None => Box::pin(self.ask(hash, source, now)).await?,
         };
         let Some(record) = known else { return Ok(None) };
         if record.blocked {
