@@ -64,11 +64,12 @@ impl Upstream {
     fn base_before(&self, path: &str) -> &str {
         let base = self.base_path();
         let is_version = |segment: &&str| matches!(*segment, "v1" | "v1beta" | "v1alpha");
-        let version = base.rsplit('/').next().filter(is_version);
-        match (version, path.split('/').nth(1).filter(is_version)) {
-            (Some(version), Some(_)) => base[..base.len() - version.len()].trim_end_matches('/'),
-            _ => base,
+        // Most calls bring none, and looking for their segments is what this costs.
+        if !path.starts_with("/v1") || path.split('/').nth(1).filter(is_version).is_none() {
+            return base;
         }
+        let version = base.rsplit('/').next().filter(is_version);
+        version.map_or(base, |version| base[..base.len() - version.len()].trim_end_matches('/'))
     }
 
     /// Azure's v1 API looks like OpenAI's; its older one has the deployment in the path.
@@ -97,6 +98,9 @@ impl Upstream {
     fn query(&self, endpoint: &Endpoint, model: &str, query: Option<&str>) -> String {
         let azure = self.settings().provider == Provider::Azure;
         let realtime = endpoint.call == Call::Realtime;
+        if query.is_none() && !azure && !realtime {
+            return String::new();
+        }
         let query = query.and_then(strip_query).unwrap_or_default();
         let mut asked_version = None;
         let mut pairs: Vec<String> = Vec::new();

@@ -60,6 +60,8 @@ pub struct Upstream {
     authority: Option<HeaderValue>,
     pool_group: u64,
     model: Arc<str>,
+    /// What stands before and behind a star in it.
+    model_pattern: Option<(Box<str>, Box<str>)>,
     base_path: Box<str>,
     name: Box<str>,
     /// Failures since the last success.
@@ -87,6 +89,7 @@ impl Upstream {
             authority: HeaderValue::try_from(authority).ok(),
             pool_group: group.finish(),
             model: settings.model.as_str().into(),
+            model_pattern: settings.model.split_once('*').map(|(before, after)| (before.into(), after.into())),
             name: format!("{}/{}", settings.base.host_str().unwrap_or("mock"), settings.model).into(),
             base_path: settings.base.path().trim_end_matches('/').into(),
             bearer: secret.and_then(|secret| sensitive(format!("Bearer {}", secret.expose()))),
@@ -152,9 +155,9 @@ impl Upstream {
 
     /// The provider's name for what the caller asked for. `matched` is what the star of the caller's pattern stood for.
     pub(super) fn model_for(&self, asked: &str, matched: &str) -> Arc<str> {
-        match self.model.split_once('*') {
+        match &self.model_pattern {
             None => Arc::clone(&self.model),
-            Some(("", "")) if !self.settings.name.ends_with('*') => asked.into(),
+            Some(_) if &*self.model == "*" && !self.settings.name.ends_with('*') => asked.into(),
             Some((before, after)) => format!("{before}{matched}{after}").into(),
         }
     }
