@@ -106,16 +106,16 @@ pub async fn read(
     let mut held = memory.reserve(room)?;
     let keep_alive = session.get_keepalive();
     continue_if_expected(session).await?;
-    let mut body = BytesMut::with_capacity(declared.map_or(0, |length| length + LONGER_NAME));
+    let mut body = BytesMut::new();
     let started = Instant::now();
-    loop {
+    let bytes = loop {
         let left = declared.map(|length| length.saturating_sub(body.len()));
         if left.is_none_or(|left| left <= REPLAY_BUFFER) {
             session.enable_retry_buffering();
         }
         let deadline = started + http.body_timeout + Duration::from_secs(body.len() as u64 / MIN_BYTES_PER_SECOND);
         let read = timeout_at(deadline, session.read_request_body()).await.map_err(|_| Denial::BodyTimeout)?;
-        let Some(chunk) = read.map_err(|error| broken_off(&error))? else { break };
+        let Some(chunk) = read.map_err(|error| broken_off(&error))? else { break body.freeze() };
         if body.len() + chunk.len() > most {
             return Err(Denial::BodyTooLarge(bound));
         }
@@ -123,14 +123,19 @@ pub async fn read(
             held.merge(memory.reserve(STEP)?);
             room += STEP;
         }
+        if body.is_empty() {
+            if session.is_body_done() {
+                break chunk;
+            }
+            body.reserve(declared.map_or(0, |length| length + LONGER_NAME));
+        }
         body.extend_from_slice(&chunk);
         if session.is_body_done() {
-            break;
+            break body.freeze();
         }
-    }
+    };
     // Pingora takes an interim answer for one that came before the end of the body, and would close.
     session.set_keepalive(keep_alive);
-    let bytes = body.freeze();
     if session.get_retry_buffer().is_none() && !bytes.is_empty() {
         replay::play(session, Bytes::copy_from_slice(&bytes[bytes.len() - 1..]));
     }
