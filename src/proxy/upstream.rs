@@ -177,7 +177,7 @@ pub(super) fn rewrite_head(
     }
     // An upgrade request says that it has no body, or Pingora would announce a chunked one (see `replay`).
     if had_length || body_length > 0 || outgoing.headers.contains_key(UPGRADE) {
-        outgoing.insert_header(CONTENT_LENGTH, HeaderValue::from(body_length))?;
+        set_length(outgoing, body_length)?;
     }
     let authority = route.upstream.authority().or_err(ErrorType::InternalError, "the base has no host")?;
     outgoing.insert_header(HOST, authority)?;
@@ -186,6 +186,15 @@ pub(super) fn rewrite_head(
     }
     if let Some((name, value)) = &route.target.credential {
         outgoing.insert_header(name, value)?;
+    }
+    Ok(())
+}
+
+fn set_length(outgoing: &mut RequestHeader, length: usize) -> Result<()> {
+    let length = HeaderValue::from(length);
+    // Mostly it is what the client said.
+    if !outgoing.headers.get_all(CONTENT_LENGTH).iter().eq([&length]) {
+        outgoing.insert_header(CONTENT_LENGTH, length)?;
     }
     Ok(())
 }
