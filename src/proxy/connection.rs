@@ -4,9 +4,10 @@
 //! Pingora reads a head with a time-out per read and none between keep-alive requests, so a client that sends a byte now
 //! and then would hold its connection for ever. Here one request must get its head through in time or is dropped.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
@@ -87,10 +88,12 @@ async fn head_within<T>(
     work: impl Future<Output = Option<T>>,
 ) -> Option<T> {
     let mut work = std::pin::pin!(work);
-    tokio::select! {
-        biased;
-        done = &mut work => return done,
-        () = tokio::time::sleep(limit) => {}
-    }
-    if complete.load(Ordering::Relaxed) { work.await } else { None }
+    let mut late = std::pin::pin!(tokio::time::sleep(limit));
+    poll_fn(|cx| match work.as_mut().poll(cx) {
+        Poll::Ready(done) => Poll::Ready(done),
+        // The rest of a request has deadlines of its own.
+        Poll::Pending if complete.load(Ordering::Relaxed) => Poll::Pending,
+        Poll::Pending => late.as_mut().poll(cx).map(|()| None),
+    })
+    .await
 }
