@@ -84,7 +84,7 @@ pub(crate) struct RunArguments {
     /// How often each target is measured in each scenario; the default is 10 in the full set, else 3.
     #[arg(long)]
     repetitions: Option<usize>,
-    /// Seconds of each measured time; the default is 2 in the full set, else 1.5.
+    /// Seconds of each measured time; the default is 2 in the full set, else 1.
     #[arg(long)]
     seconds: Option<f64>,
     /// Where the results go.
@@ -129,7 +129,7 @@ impl RunArguments {
             targets,
             absent,
             repetitions: self.repetitions.unwrap_or(if full { 10 } else { 3 }).max(1),
-            measured: Duration::try_from_secs_f64(self.seconds.unwrap_or(if full { 2.0 } else { 1.5 }))
+            measured: Duration::try_from_secs_f64(self.seconds.unwrap_or(if full { 2.0 } else { 1.0 }))
                 .context("--seconds")?,
             decay: full,
             closed_only: self.closed_only,
