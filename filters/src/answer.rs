@@ -38,7 +38,7 @@ pub fn answer(denial: &Denial, dialect: Dialect) -> Answer {
         (CACHE_CONTROL, HeaderValue::from_static("no-store")),
     ];
     if status == StatusCode::UNAUTHORIZED {
-        headers.push((WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"portcullis\"")));
+        headers.push((WWW_AUTHENTICATE, HeaderValue::from_static(challenge(denial))));
     }
     if *denial == Denial::MethodNotAllowed {
         headers.push((ALLOW, HeaderValue::from_static("GET, POST, OPTIONS")));
@@ -55,6 +55,21 @@ pub fn answer(denial: &Denial, dialect: Dialect) -> Answer {
     }
     Answer { status, headers, body: envelope.to_string().into(), close }
 }
+
+/// What a client is asked for (RFC 6750, section 3; RFC 9449, section 7.1).
+fn challenge(denial: &Denial) -> &'static str {
+    match denial {
+        Denial::InvalidToken(_) | Denial::ExpiredToken | Denial::RevokedToken => {
+            "Bearer realm=\"portcullis\", error=\"invalid_token\""
+        }
+        Denial::InvalidProof(_) => DPOP_CHALLENGE,
+        _ => "Bearer realm=\"portcullis\"",
+    }
+}
+
+/// With the algorithms in which a proof may be signed: `Algorithm::ASYMMETRIC`.
+const DPOP_CHALLENGE: &str = "DPoP realm=\"portcullis\", error=\"invalid_dpop_proof\", \
+    algs=\"RS256 RS384 RS512 PS256 PS384 PS512 ES256 ES384 ES512 EdDSA\"";
 
 struct Wording {
     status: StatusCode,
@@ -73,6 +88,11 @@ fn wording(denial: &Denial) -> Wording {
         Denial::UnrecognizedCredential(_) => (S::UNAUTHORIZED, "token_not_found_in_db", Some("key"), INVALID_KEY.into()),
         Denial::ExpiredKey => (S::UNAUTHORIZED, "expired_key", Some("key"), "Authentication Error, Expired Key.".into()),
         Denial::BlockedKey => (S::UNAUTHORIZED, "auth_error", None, "Authentication Error, Key is blocked.".into()),
+        Denial::InvalidToken(_) | Denial::RevokedToken | Denial::InvalidProof(_) => (S::UNAUTHORIZED, "auth_error", None, INVALID_TOKEN.into()),
+        Denial::ExpiredToken => (S::UNAUTHORIZED, "expired_key", None, "Authentication Error, Token Expired.".into()),
+        Denial::UnknownIdentity(_) => (S::UNAUTHORIZED, "auth_error", None, "Authentication Error, User or team of this token is not known here.".into()),
+        Denial::IdentityForbidden(_) => (S::FORBIDDEN, "auth_error", None, "Authentication Error, This token does not give access.".into()),
+        Denial::IssuerUnavailable(_) => (S::SERVICE_UNAVAILABLE, "auth_provider_unavailable", None, "Tokens of this issuer cannot be verified at the moment. Try again.".into()),
         Denial::TooManyFailures { .. } => (S::TOO_MANY_REQUESTS, "throttling_error", None, "Too many failed credentials from this address.".into()),
         Denial::UnknownRoute => (S::NOT_FOUND, "not_found_error", None, "Not Found".into()),
         Denial::MethodNotAllowed => (S::METHOD_NOT_ALLOWED, "invalid_request_error", None, "Method Not Allowed".into()),
@@ -96,11 +116,14 @@ fn wording(denial: &Denial) -> Wording {
 /// The constant sentence of every credential that is not known here.
 const INVALID_KEY: &str = "Authentication Error, Invalid API key provided.";
 
+/// The constant sentence of every token that is not believed.
+const INVALID_TOKEN: &str = "Authentication Error, Invalid token provided.";
+
 /// Seconds after which the same request may succeed; `None` where it cannot.
 fn retry_after(denial: &Denial) -> Option<u64> {
     match denial {
         Denial::TooManyFailures { retry_after } => Some(retry_after.as_secs().max(1)),
-        Denial::Overloaded(_) | Denial::StoreUnavailable(_) => Some(1),
+        Denial::Overloaded(_) | Denial::StoreUnavailable(_) | Denial::IssuerUnavailable(_) => Some(1),
         Denial::UpstreamUnavailable { .. } | Denial::UpstreamTimeout | Denial::BodyTimeout => Some(1),
         _ => None,
     }
@@ -152,5 +175,34 @@ fn gemini_status(status: StatusCode) -> &'static str {
         500 => "INTERNAL",
         502 | 503 => "UNAVAILABLE",
         _ => "INVALID_ARGUMENT",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::authn::jwt::algorithm::Algorithm;
+
+    #[test]
+    fn a_refusal_says_what_it_asks_for() {
+        let algorithms = Algorithm::ASYMMETRIC.map(Algorithm::name).join(" ");
+        let dpop = format!(r#"DPoP realm="portcullis", error="invalid_dpop_proof", algs="{algorithms}""#);
+        let bearer = r#"Bearer realm="portcullis""#.to_owned();
+        let invalid = format!(r#"{bearer}, error="invalid_token""#);
+        for (denial, expected) in [
+            (Denial::InvalidProof("x"), Some(dpop)),
+            (Denial::InvalidToken("x"), Some(invalid.clone())),
+            (Denial::ExpiredToken, Some(invalid.clone())),
+            (Denial::RevokedToken, Some(invalid)),
+            (Denial::MissingCredential, Some(bearer.clone())),
+            (Denial::UnrecognizedCredential("x"), Some(bearer)),
+            (Denial::IssuerUnavailable("x"), None),
+            (Denial::IdentityForbidden("x"), None),
+        ] {
+            let headers = answer(&denial, Dialect::OpenAi).headers;
+            let challenge = headers.iter().find(|(name, _)| name == WWW_AUTHENTICATE);
+            let challenge = challenge.map(|(_, value)| value.to_str().unwrap().to_owned());
+            assert_eq!(challenge, expected, "{denial}");
+        }
     }
 }

@@ -30,6 +30,28 @@ pub enum Denial {
     /// The virtual key is blocked.
     #[error("blocked key")]
     BlockedKey,
+    /// A token that is not believed: its form, its signature, its issuer or what it says. The word is for the log.
+    #[error("invalid token: {0}")]
+    InvalidToken(&'static str),
+    /// A token that was good until its time was over.
+    #[error("expired token")]
+    ExpiredToken,
+    /// A good token that was taken back: by `jti`, `sub` or `sid`, or by a logout at its issuer.
+    #[error("revoked token")]
+    RevokedToken,
+    /// A token that is bound to a key, without the proof that its bearer has it, or one that is not, presented as if it
+    /// were (RFC 9449). The word is for the log.
+    #[error("invalid proof of possession: {0}")]
+    InvalidProof(&'static str),
+    /// The token proves somebody whom nobody knows here: a user or a team without a row.
+    #[error("unknown identity: {0}")]
+    UnknownIdentity(&'static str),
+    /// The token proves somebody who may not come in: the domain of the address, a role, a scope, a team.
+    #[error("identity forbidden: {0}")]
+    IdentityForbidden(&'static str),
+    /// The keys of the token's issuer cannot be had.
+    #[error("issuer unavailable: {0}")]
+    IssuerUnavailable(&'static str),
     /// Too many failed credentials came from this source; known credentials still pass.
     #[error("too many failed credentials from one source")]
     TooManyFailures {
@@ -100,6 +122,13 @@ impl Denial {
             Self::UnrecognizedCredential(_) => "unrecognized_credential",
             Self::ExpiredKey => "expired_key",
             Self::BlockedKey => "blocked_key",
+            Self::InvalidToken(_) => "invalid_token",
+            Self::ExpiredToken => "expired_token",
+            Self::RevokedToken => "revoked_token",
+            Self::InvalidProof(_) => "invalid_proof",
+            Self::UnknownIdentity(_) => "unknown_identity",
+            Self::IdentityForbidden(_) => "identity_forbidden",
+            Self::IssuerUnavailable(_) => "issuer_unavailable",
             Self::TooManyFailures { .. } => "too_many_failures",
             Self::UnknownRoute => "unknown_route",
             Self::MethodNotAllowed => "method_not_allowed",

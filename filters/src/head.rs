@@ -19,6 +19,8 @@ pub struct RequestHead<'a> {
     pub headers: &'a HeaderMap,
     /// Where the connection comes from. `None` for a Unix socket.
     pub source: Option<IpAddr>,
+    /// The SHA-256 thumbprint of the certificate by which the client is known at the TLS layer (RFC 8705, section 3.1).
+    pub client_certificate: Option<[u8; 32]>,
 }
 
 /// The lengths of some names, a bit for each: most fields of a request are told apart from those by that alone.

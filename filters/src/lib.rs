@@ -11,6 +11,7 @@
 //! | [`head::RequestHead`] | borrowed method, canonical path, headers, client address |
 //! | [`credential::CredentialSlots`] | the places in a request where a credential may sit, in order |
 //! | [`credential::Credential`] | the secret as presented, unverified |
+//! | [`directory::Directory`] | what is kept of users and teams |
 //! | [`principal::Principal`] | who it is, after authentication |
 //! | [`authn::Authenticators`] | the chain that turns a credential into a principal; first to answer wins |
 //! | [`operation::Operation`] | what the caller wants: endpoint, model, stream |
@@ -30,6 +31,7 @@ pub mod strict;
 pub mod endpoint;
 
 pub mod credential;
+pub mod directory;
 pub mod principal;
 
 pub mod authn;

@@ -66,6 +66,13 @@ fn expected(mut body: Value, names: &ModelNames) -> Value {
 fn endpoint_of(path: &str) -> Endpoint {
     let path = CanonicalPath::parse(path).expect("a path of the table");
     let headers = HeaderMap::new();
-    let head = RequestHead { method: &Method::POST, path: &path, query: None, headers: &headers, source: None };
+    let head = RequestHead {
+        method: &Method::POST,
+        path: &path,
+        query: None,
+        headers: &headers,
+        source: None,
+        client_certificate: None,
+    };
     endpoint::classify(&head).expect("a call of the table")
 }

@@ -24,6 +24,7 @@ pub(crate) fn check(data: &[u8]) {
         let slots = CredentialSlots {
             replacing,
             additional: vec![HeaderName::from_static("x-own-key")],
+            certificate: Some(HeaderName::from_static("client-cert")),
             shapes: Shapes { jwt: true, opaque: true },
         };
         taken_and_stripped(&slots, &path, query, &headers);
@@ -31,7 +32,7 @@ pub(crate) fn check(data: &[u8]) {
 }
 
 fn taken_and_stripped(slots: &CredentialSlots, path: &CanonicalPath, query: Option<&str>, headers: &HeaderMap) {
-    let head = RequestHead { method: &Method::POST, path, query, headers, source: None };
+    let head = RequestHead { method: &Method::POST, path, query, headers, source: None, client_certificate: None };
     if let Ok(credential) = slots.extract(&head) {
         let text = credential.text;
         assert!(!text.is_empty() && text.len() <= MAX_JWT);
@@ -47,6 +48,13 @@ fn taken_and_stripped(slots: &CredentialSlots, path: &CanonicalPath, query: Opti
     kept.remove(SEC_WEBSOCKET_PROTOCOL);
     kept.extend(left.map(|left| (SEC_WEBSOCKET_PROTOCOL, left)));
     let query = query.and_then(strip_query);
-    let head = RequestHead { method: &Method::POST, path, query: query.as_deref(), headers: &kept, source: None };
+    let head = RequestHead {
+        method: &Method::POST,
+        path,
+        query: query.as_deref(),
+        headers: &kept,
+        source: None,
+        client_certificate: None,
+    };
     assert_eq!(slots.extract(&head).err(), Some(Denial::MissingCredential), "a credential is forwarded");
 }

@@ -13,7 +13,14 @@ const BOUNDARY: &str = "--B";
 pub(crate) fn check(data: &[u8]) {
     let path = CanonicalPath::parse("/v1/audio/transcriptions").expect("a path of the table");
     let headers = HeaderMap::new();
-    let head = RequestHead { method: &Method::POST, path: &path, query: None, headers: &headers, source: None };
+    let head = RequestHead {
+        method: &Method::POST,
+        path: &path,
+        query: None,
+        headers: &headers,
+        source: None,
+        client_certificate: None,
+    };
     let endpoint = endpoint::classify(&head).expect("a call of the table");
     let read = |body: &[u8]| Operation::read(endpoint.clone(), None, Some("multipart/form-data; boundary=B"), body);
     let Ok(operation) = read(data) else { return };

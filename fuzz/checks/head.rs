@@ -24,7 +24,14 @@ pub(crate) fn check(data: &[u8]) {
     let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
     let Ok(path) = CanonicalPath::parse(path) else { return };
     one_path(&path);
-    let head = RequestHead { method: &Method::POST, path: &path, query, headers: &headers, source: None };
+    let head = RequestHead {
+        method: &Method::POST,
+        path: &path,
+        query,
+        headers: &headers,
+        source: None,
+        client_certificate: None,
+    };
     let _ = endpoint::classify(&head);
 }
 

@@ -10,6 +10,8 @@ mod credential;
 mod form;
 #[path = "../../fuzz/checks/head.rs"]
 mod head;
+#[path = "../../fuzz/checks/token.rs"]
+mod token;
 
 use std::path::Path;
 
@@ -46,4 +48,9 @@ fn forms() {
 #[test]
 fn configurations() {
     replay("configuration", configuration::check);
+}
+
+#[test]
+fn tokens() {
+    replay("token", token::check);
 }
