@@ -1,7 +1,8 @@
-//! The layer between the decision and the key store: hot keys in memory, one query per cold key, misses bounded.
+//! The layer between the decision and the store: hot records in memory, one query per cold one, misses bounded. Keys, users
+//! and teams are remembered alike; what is said of keys here holds for each kind of record.
 //!
 //! What must stay true:
-//! * A key that was [forgotten](KeyCache::forget) is asked of the store again, also if an older load of it is still
+//! * A key that was [forgotten](RecordCache::forget) is asked of the store again, also if an older load of it is still
 //!   under way. Each entry is stamped with the state of the counters as it was *before* its load began; a forgetting
 //!   moves its counter, so a late, old answer is recognised and dropped.
 //! * Unknown keys live in a cache of their own: no flood of them can push a good key out.
@@ -12,6 +13,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use crate::authn::virtual_key::{KeyHash, KeyRecord, KeyStore, StoreUnavailable};
+use crate::directory::{TeamRecord, UserRecord};
 
 /// Sizes and times of the key cache. `Default` is what an empty configuration gets.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,12 +43,33 @@ impl Default for CacheSettings {
     }
 }
 
+/// What a store confirms and a cache remembers.
+pub trait Record: Send + Sync + 'static {
+    /// When it ends by itself, so that the store must be asked again; `None`: never.
+    fn expires(&self) -> Option<SystemTime> {
+        None
+    }
+}
+
+impl Record for KeyRecord {
+    fn expires(&self) -> Option<SystemTime> {
+        self.expires
+    }
+}
+
+impl Record for UserRecord {}
+
+impl Record for TeamRecord {}
+
 /// Keys by full hash. Shared by the authenticator and by everyone who learns of a change.
-pub struct KeyCache {
+pub type KeyCache = RecordCache<KeyRecord>;
+
+/// Records of one kind by the full hash of their names.
+pub struct RecordCache<R> {
     settings: CacheSettings,
     /// Both are bounded by number and know no time: an entry that has ended is taken out when it is asked for or when room
     /// is needed. What a hit costs is what each request pays, and here that is a shared lock and a mark.
-    known: quick_cache::sync::Cache<KeyHash, Known>,
+    known: quick_cache::sync::Cache<KeyHash, Known<R>>,
     unknown: quick_cache::sync::Cache<KeyHash, Unknown>,
     /// Never holds anything: it lets one caller ask the store while the others wait for the same answer.
     loads: moka::future::Cache<KeyHash, ()>,
@@ -75,12 +98,17 @@ impl Stamp {
 }
 
 /// A key that the store confirmed.
-#[derive(Clone)]
-struct Known {
-    record: Arc<KeyRecord>,
+struct Known<R> {
+    record: Arc<R>,
     stamp: Stamp,
     confirmed: SystemTime,
     usable_until: SystemTime,
+}
+
+impl<R> Clone for Known<R> {
+    fn clone(&self) -> Self {
+        Self { record: Arc::clone(&self.record), ..*self }
+    }
 }
 
 /// A key that the store does not know.
@@ -90,11 +118,11 @@ struct Unknown {
     usable_until: SystemTime,
 }
 
-type Answer = Result<Option<Arc<KeyRecord>>, StoreUnavailable>;
+type Answer<R> = Result<Option<Arc<R>>, StoreUnavailable>;
 
 /// What a load ends with, told to everyone who waited for it.
-struct Loaded {
-    answer: Answer,
+struct Loaded<R> {
+    answer: Answer<R>,
     stamp: Stamp,
 }
 
@@ -105,6 +133,21 @@ const STORE_RETRY: Duration = Duration::from_secs(1);
 const STRIPES: usize = 1 << 16;
 
 impl KeyCache {
+    /// As [`RecordCache::find_by`], from a store of keys.
+    ///
+    /// # Errors
+    /// As [`RecordCache::find_by`].
+    pub async fn find(
+        &self,
+        store: &Arc<dyn KeyStore>,
+        hash: KeyHash,
+        now: SystemTime,
+    ) -> Result<Option<Arc<KeyRecord>>, StoreUnavailable> {
+        self.find_by(hash, now, || store.find(hash)).await
+    }
+}
+
+impl<R: Record> RecordCache<R> {
     /// An empty cache.
     #[must_use]
     pub fn new(settings: CacheSettings) -> Self {
@@ -122,7 +165,7 @@ impl KeyCache {
 
     /// What is known of this hash without asking the store: the key, or `Some(None)` that there is none.
     #[must_use]
-    pub fn recall(&self, hash: &KeyHash, now: SystemTime) -> Option<Option<Arc<KeyRecord>>> {
+    pub fn recall(&self, hash: &KeyHash, now: SystemTime) -> Option<Option<Arc<R>>> {
         // The entry before the counters: a change in between is seen.
         if let Some(known) = self.known.get(hash)
             && self.stamp(hash) == known.stamp
@@ -134,28 +177,32 @@ impl KeyCache {
         (self.stamp(hash) == unknown.stamp && now < unknown.usable_until).then_some(None)
     }
 
-    /// The key of this hash: from memory, else from the store with one query however many ask at once.
+    /// The key of this hash: from memory, else from the store (`query`) with one query however many ask at once. An answer
+    /// that a change overtakes is asked for again.
     ///
     /// # Errors
     /// The store is away and the key is not known here, or was confirmed too long ago.
-    pub async fn find(
+    pub async fn find_by<Q>(
         &self,
-        store: &Arc<dyn KeyStore>,
         hash: KeyHash,
         now: SystemTime,
-    ) -> Result<Option<Arc<KeyRecord>>, StoreUnavailable> {
+        query: impl Fn() -> Q,
+    ) -> Result<Option<Arc<R>>, StoreUnavailable>
+    where
+        Q: Future<Output = Result<Option<R>, StoreUnavailable>>,
+    {
         if let Some(known) = self.recall(&hash, now) {
             return Ok(known);
         }
         let arrived = self.stamp(&hash);
-        let first = self.load(store, hash, now).await;
+        let first = self.load(&query, hash, now).await;
         if first.stamp == self.stamp(&hash) {
             return first.answer.clone();
         }
         // A change came while it loaded, perhaps before this request. An answer whose load began after this request did
         // stands, even if it is overtaken in turn.
         loop {
-            let next = self.load(store, hash, now).await;
+            let next = self.load(&query, hash, now).await;
             if next.stamp.is_since(arrived) {
                 return next.answer.clone();
             }
@@ -183,6 +230,12 @@ impl KeyCache {
         self.epoch.fetch_add(1, Ordering::SeqCst);
     }
 
+    /// Its sizes and times.
+    #[must_use]
+    pub fn settings(&self) -> &CacheSettings {
+        &self.settings
+    }
+
     /// Counters for the metrics page.
     #[must_use]
     pub fn figures(&self) -> CacheFigures {
@@ -196,19 +249,25 @@ impl KeyCache {
 
     /// Asks the store, or waits for the answer that somebody else is asking for. A caller who goes away while it asks
     /// leaves that to one who waits.
-    async fn load(&self, store: &Arc<dyn KeyStore>, hash: KeyHash, now: SystemTime) -> Arc<Loaded> {
+    async fn load<Q>(&self, query: &impl Fn() -> Q, hash: KeyHash, now: SystemTime) -> Arc<Loaded<R>>
+    where
+        Q: Future<Output = Result<Option<R>, StoreUnavailable>>,
+    {
         // moka keeps values and hands errors around, so an answer that must not be kept there is an error to it.
-        let ask = async { Err::<(), Loaded>(self.ask(store, hash, now).await) };
+        let ask = async { Err::<(), Loaded<R>>(self.ask(query, hash, now).await) };
         match self.loads.try_get_with(hash, ask).await {
             Err(loaded) => loaded,
-            Ok(()) => Arc::new(self.ask(store, hash, now).await),
+            Ok(()) => Arc::new(self.ask(query, hash, now).await),
         }
     }
 
-    async fn ask(&self, store: &Arc<dyn KeyStore>, hash: KeyHash, now: SystemTime) -> Loaded {
+    async fn ask<Q>(&self, query: &impl Fn() -> Q, hash: KeyHash, now: SystemTime) -> Loaded<R>
+    where
+        Q: Future<Output = Result<Option<R>, StoreUnavailable>>,
+    {
         let stamp = self.stamp(&hash);
         self.queries.fetch_add(1, Ordering::Relaxed);
-        let answer = match store.find(hash).await {
+        let answer = match query().await {
             Ok(Some(record)) => {
                 let record = Arc::new(record);
                 let usable_until = self.usable_until(&record, now);
@@ -228,14 +287,14 @@ impl KeyCache {
 
     /// A key is confirmed anew when it ends: what was the end of a grace period to the old entry may be nothing to the
     /// store by then. A key that has ended is remembered as such, or its owner's retries would all be queries.
-    fn usable_until(&self, record: &KeyRecord, now: SystemTime) -> SystemTime {
+    fn usable_until(&self, record: &R, now: SystemTime) -> SystemTime {
         let end = now + self.settings.ttl;
-        record.expires.filter(|expires| *expires > now).map_or(end, |expires| end.min(expires))
+        record.expires().filter(|expires| *expires > now).map_or(end, |expires| end.min(expires))
     }
 
     /// While the store is away, a confirmed key lives on if nobody revoked it and the bound allows. The store is asked
     /// again after a moment, not by every request.
-    fn outlive(&self, hash: KeyHash, now: SystemTime) -> Option<Arc<KeyRecord>> {
+    fn outlive(&self, hash: KeyHash, now: SystemTime) -> Option<Arc<R>> {
         let known = self.known.get(&hash)?;
         let stamp = self.stamp(&hash);
         let end = known.confirmed + self.settings.ttl + self.settings.max_stale;
@@ -261,7 +320,7 @@ impl KeyCache {
 
 /// A map that never holds more than `most` entries. The library would round up for each of its shards, of which it makes
 /// more on larger machines.
-fn bounded<T: Clone>(most: u64) -> quick_cache::sync::Cache<KeyHash, T> {
+pub(crate) fn bounded<T: Clone>(most: u64) -> quick_cache::sync::Cache<KeyHash, T> {
     let shards = if most < LEAST_SHARDED { 1 } else { SHARDS };
     let most = most - most % shards;
     let mut options = quick_cache::OptionsBuilder::new();

@@ -4,9 +4,16 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crate::denial::Denial;
+use crate::directory::TeamRecord;
 use crate::endpoint::{Call, Endpoint};
 use crate::operation::Operation;
-use crate::principal::Principal;
+use crate::principal::{Principal, TokenPrincipal};
+
+mod route_rule;
+
+pub use route_rule::is_route_rule;
+
+use route_rule::RouteRule;
 
 /// Proof that policy allowed this operation to this principal. There is no other way to make one than [`authorize`].
 #[derive(Clone, Debug)]
@@ -14,6 +21,7 @@ pub struct Permit {
     principal: Principal,
     operation: Operation,
     model: Option<Arc<str>>,
+    team: Option<Arc<TeamRecord>>,
 }
 
 impl Permit {
@@ -35,16 +43,22 @@ impl Permit {
         self.model.as_deref()
     }
 
-    /// The names and patterns that the principal's key lists; empty where it may use any model.
+    /// The team that is charged: the first of a token's teams that allows the call.
     #[must_use]
-    pub fn granted_models(&self) -> &[String] {
-        self.principal.key().and_then(|key| key.policy.models()).unwrap_or_default()
+    pub fn team(&self) -> Option<&TeamRecord> {
+        self.team.as_deref()
+    }
+
+    /// The names and patterns that the rules of the principal and of its teams list; empty where it may use any model.
+    /// Each is a candidate only: where several rules count, [`Permit::allows_model`] has the last word.
+    pub fn granted_models(&self) -> impl Iterator<Item = &String> {
+        self.principal.policies().chain(self.principal.team_policies()).flat_map(Policy::granted_models)
     }
 
     /// Whether this principal may also see or use the model of this name. For listings.
     #[must_use]
     pub fn allows_model(&self, name: &str, groups: &AccessGroups) -> bool {
-        self.principal.key().is_none_or(|key| key.policy.allows_model(name, groups))
+        self.principal.allows_model(name, groups)
     }
 }
 
@@ -53,27 +67,41 @@ impl Permit {
 /// # Errors
 /// [`Denial::RouteForbidden`] or [`Denial::ModelForbidden`].
 pub fn authorize(principal: Principal, operation: Operation, groups: &AccessGroups) -> Result<Permit, Denial> {
-    let Some(key) = principal.key() else {
-        let model = operation.model.clone();
-        return Ok(Permit { principal, operation, model });
-    };
-    if !key.policy.allows_route(&operation.endpoint) {
-        return Err(Denial::RouteForbidden);
+    let mut model = operation.model.clone();
+    let mut team = None;
+    match &principal {
+        Principal::Master => {}
+        Principal::Key(key) => {
+            model = model.map(|model| key.policy.resolve_alias(&model));
+            key.policy.check(&operation, model.as_deref(), groups)?;
+        }
+        Principal::Token(token) => {
+            for policy in &token.policies {
+                policy.check(&operation, model.as_deref(), groups)?;
+            }
+            team = team_of(token, &operation, model.as_deref(), groups)?;
+        }
     }
-    let model = operation.model.as_ref().map(|model| key.policy.resolve_alias(model));
-    let lists = matches!(operation.endpoint.call, Call::ListModels | Call::RetrieveModel);
-    let allowed = match &model {
-        Some(model) => key.policy.allows_model(model, groups),
-        // A call without a model (a file of a pass-through vendor, say) is open to keys that may use any model.
-        None => key.policy.models().is_none(),
-    };
-    if !allowed && !lists {
-        return Err(Denial::ModelForbidden(model.as_deref().unwrap_or_default().to_owned()));
+    Ok(Permit { principal, operation, model, team })
+}
+
+/// The first team of a token that allows the call (LiteLLM: contract 03, section 4, `team_ids_jwt_field`). Without any
+/// team nobody has a say; with some, one of them has to say yes, and the refusal is that of the last one asked.
+fn team_of(
+    token: &TokenPrincipal,
+    operation: &Operation,
+    model: Option<&str>,
+    groups: &AccessGroups,
+) -> Result<Option<Arc<TeamRecord>>, Denial> {
+    let mut refused = Ok(None);
+    for team in &token.teams {
+        let allowed = token.team_routes.check_route(operation);
+        match allowed.and_then(|()| team.policy.check(operation, model, groups)) {
+            Ok(()) => return Ok(Some(Arc::clone(team))),
+            Err(denial) => refused = Err(denial),
+        }
     }
-    if let Some(other) = operation.other_models.iter().find(|other| !key.policy.allows_model(other, groups)) {
-        return Err(Denial::ModelForbidden(other.clone()));
-    }
-    Ok(Permit { principal, operation, model })
+    refused
 }
 
 /// Which models belong to which access group (`model_info.access_groups`).
@@ -98,12 +126,13 @@ impl AccessGroups {
     }
 }
 
-/// What a key may do, compiled from the lists that its row holds.
+/// What a key, a role or a scope may do, compiled from lists of models and routes. Cheap to clone.
 ///
 /// Most keys have no such rules, and many keys are held in memory: those without pay for a pointer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Policy(Option<Box<Rules>>);
+pub struct Policy(Option<Arc<[Rules]>>);
 
+/// Of several, one has to allow a call as a whole.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Rules {
     /// `None` opens every model.
@@ -114,52 +143,131 @@ struct Rules {
 }
 
 impl Policy {
-    /// Compiles the rules as LiteLLM writes them. An empty list, `*` and `all-proxy-models` open every model; an empty
-    /// route list leaves the routes to the role. `no-default-models` and `all-team-models` grant nothing by themselves.
+    /// Compiles the rules as LiteLLM writes them in a row. An empty list, `*` and `all-proxy-models` open every model; an
+    /// empty route list leaves the routes to the role. `no-default-models` and `all-team-models` grant nothing by
+    /// themselves.
     #[must_use]
     pub fn new(models: &[String], routes: &[String], aliases: BTreeMap<String, String>) -> Self {
-        let all = models.is_empty() || models.iter().any(|name| name == "*" || name == "all-proxy-models");
-        let granted = models.iter().filter(|name| !matches!(name.as_str(), "no-default-models" | "all-team-models"));
-        let listed = routes.iter().filter(|rule| !rule.is_empty());
-        let rules = Rules {
-            models: (!all).then(|| granted.cloned().collect()),
-            routes: (!routes.is_empty()).then(|| listed.map(|rule| RouteRule::new(rule)).collect()),
-            aliases,
-        };
-        Self((rules != Rules::default()).then(|| Box::new(rules)))
+        let models = (!models.is_empty()).then_some(models);
+        let routes = (!routes.is_empty()).then_some(routes);
+        Self::compile(Rules { aliases, ..Rules::new(models, routes) })
+    }
+
+    /// Compiles lists of the configuration, which mean what they say: an empty one opens nothing, and only a missing one
+    /// (`None`) leaves its side open.
+    #[must_use]
+    pub fn granting(models: Option<&[String]>, routes: Option<&[String]>) -> Self {
+        Self::compile(Rules::new(models, routes))
+    }
+
+    /// Allows what one of these allows by itself, and nothing where there is none of them. Models of the one are not
+    /// open on routes of the other.
+    #[must_use]
+    pub fn any_of<'a>(policies: impl IntoIterator<Item = &'a Self>) -> Self {
+        let mut alternatives = Vec::new();
+        for policy in policies {
+            let Some(rules) = &policy.0 else { return Self::default() };
+            alternatives.extend_from_slice(rules);
+        }
+        Self(Some(alternatives.into()))
+    }
+
+    fn compile(rules: Rules) -> Self {
+        Self((rules != Rules::default()).then(|| Arc::new([rules]) as Arc<[Rules]>))
     }
 
     /// Whether the model is open: by name, by pattern, or through a group that it belongs to.
     #[must_use]
     pub fn allows_model(&self, model: &str, groups: &AccessGroups) -> bool {
-        let Some(granted) = self.models() else { return true };
-        let member_of = groups.of(model);
-        granted.iter().any(|grant| matches_pattern(grant, model) || member_of.contains(grant))
+        self.any(|rules| rules.allows_model(model, groups))
     }
 
     /// Whether the LLM call of this endpoint is open.
     #[must_use]
     pub fn allows_route(&self, endpoint: &Endpoint) -> bool {
-        self.routes().is_none_or(|rules| rules.iter().any(|rule| rule.allows(endpoint)))
+        self.any(|rules| rules.allows_route(endpoint))
     }
 
-    /// Whether a management route of this path is open as far as the key's own list goes; the role is asked besides.
+    /// Whether a management route of this path is open as far as the lists go; the role is asked besides.
     #[must_use]
     pub fn allows_management_route(&self, path: &str) -> bool {
-        self.routes().is_none_or(|rules| rules.iter().any(|rule| rule.allows_management(path)))
+        self.any(|rules| rules.routes.as_ref().is_none_or(|list| list.iter().any(|rule| rule.allows_management(path))))
+    }
+
+    fn any(&self, allows: impl Fn(&Rules) -> bool) -> bool {
+        self.0.as_deref().is_none_or(|alternatives| alternatives.iter().any(allows))
+    }
+
+    /// Whether this policy allows the call: its route and every model that it names.
+    fn check(&self, operation: &Operation, model: Option<&str>, groups: &AccessGroups) -> Result<(), Denial> {
+        let Some(alternatives) = self.0.as_deref() else { return Ok(()) };
+        let mut refused = Denial::RouteForbidden;
+        for rules in alternatives {
+            match rules.check(operation, model, groups) {
+                Ok(()) => return Ok(()),
+                // What is nearer to a yes says more: there the route was open.
+                Err(denial @ Denial::ModelForbidden(_)) => refused = denial,
+                Err(_) => {}
+            }
+        }
+        Err(refused)
+    }
+
+    fn check_route(&self, operation: &Operation) -> Result<(), Denial> {
+        if self.allows_route(&operation.endpoint) { Ok(()) } else { Err(Denial::RouteForbidden) }
     }
 
     fn resolve_alias(&self, model: &Arc<str>) -> Arc<str> {
-        let alias = self.0.as_ref().and_then(|rules| rules.aliases.get(&**model));
+        let alias = self.0.iter().flat_map(|rules| rules.iter()).find_map(|rules| rules.aliases.get(&**model));
         alias.map_or_else(|| Arc::clone(model), |alias| alias.as_str().into())
     }
 
-    fn models(&self) -> Option<&[String]> {
-        self.0.as_ref()?.models.as_deref()
+    fn granted_models(&self) -> impl Iterator<Item = &String> {
+        self.0.iter().flat_map(|rules| rules.iter()).filter_map(|rules| rules.models.as_ref()).flatten()
+    }
+}
+
+impl Rules {
+    fn new(models: Option<&[String]>, routes: Option<&[String]>) -> Self {
+        let opens_all = |names: &&[String]| names.iter().any(|name| name == "*" || name == "all-proxy-models");
+        let granted = |name: &&String| !matches!(name.as_str(), "no-default-models" | "all-team-models");
+        let listed = |rule: &&String| !rule.is_empty();
+        Self {
+            models: models
+                .filter(|names| !opens_all(names))
+                .map(|names| names.iter().filter(granted).cloned().collect()),
+            routes: routes.map(|rules| rules.iter().filter(listed).map(|rule| RouteRule::new(rule)).collect()),
+            aliases: BTreeMap::new(),
+        }
     }
 
-    fn routes(&self) -> Option<&[RouteRule]> {
-        self.0.as_ref()?.routes.as_deref()
+    fn allows_model(&self, model: &str, groups: &AccessGroups) -> bool {
+        let Some(granted) = &self.models else { return true };
+        let member_of = groups.of(model);
+        granted.iter().any(|grant| matches_pattern(grant, model) || member_of.contains(grant))
+    }
+
+    fn allows_route(&self, endpoint: &Endpoint) -> bool {
+        self.routes.as_ref().is_none_or(|list| list.iter().any(|rule| rule.allows(endpoint)))
+    }
+
+    fn check(&self, operation: &Operation, model: Option<&str>, groups: &AccessGroups) -> Result<(), Denial> {
+        if !self.allows_route(&operation.endpoint) {
+            return Err(Denial::RouteForbidden);
+        }
+        let lists = matches!(operation.endpoint.call, Call::ListModels | Call::RetrieveModel);
+        let allowed = match model {
+            Some(model) => self.allows_model(model, groups),
+            // A call without a model (a file of a pass-through vendor, say) is open to those who may use any model.
+            None => self.models.is_none(),
+        };
+        if !allowed && !lists {
+            return Err(Denial::ModelForbidden(model.unwrap_or_default().to_owned()));
+        }
+        match operation.other_models.iter().find(|other| !self.allows_model(other, groups)) {
+            Some(other) => Err(Denial::ModelForbidden(other.clone())),
+            None => Ok(()),
+        }
     }
 }
 
@@ -170,68 +278,6 @@ pub(crate) fn matches_pattern(pattern: &str, name: &str) -> bool {
         Some(prefix) => name.starts_with(prefix),
         None => pattern == name,
     }
-}
-
-/// One entry of a key's `allowed_routes`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum RouteRule {
-    /// `llm_api_routes`: every call to a model, and the vendors' whole APIs behind their prefixes.
-    LlmGroup,
-    /// `openai_routes`, `/v1/*`: every call that is known here by itself, but no vendor's prefix.
-    OwnGroup,
-    /// `anthropic_routes`
-    AnthropicGroup,
-    /// `info_routes`: what a key may read about itself and the models.
-    InfoGroup,
-    /// `management_routes`
-    ManagementGroup,
-    /// This path and what stands below it; `/v1` in front makes no difference.
-    Path(String),
-}
-
-impl RouteRule {
-    fn new(text: &str) -> Self {
-        match text {
-            "llm_api_routes" => Self::LlmGroup,
-            "openai_routes" | "/v1/*" => Self::OwnGroup,
-            "anthropic_routes" => Self::AnthropicGroup,
-            "info_routes" => Self::InfoGroup,
-            "management_routes" | "key_management_routes" => Self::ManagementGroup,
-            path => Self::Path(unversioned(path.strip_suffix("/*").unwrap_or(path)).to_owned()),
-        }
-    }
-
-    fn allows(&self, endpoint: &Endpoint) -> bool {
-        let lists = matches!(endpoint.call, Call::ListModels | Call::RetrieveModel);
-        match self {
-            Self::LlmGroup => true,
-            Self::OwnGroup => !matches!(endpoint.call, Call::PassThrough(..)),
-            Self::AnthropicGroup => matches!(endpoint.call, Call::Anthropic(_)),
-            Self::InfoGroup => lists,
-            Self::ManagementGroup => false,
-            Self::Path(path) => is_below(&endpoint.route, path),
-        }
-    }
-
-    fn allows_management(&self, asked: &str) -> bool {
-        match self {
-            Self::LlmGroup | Self::OwnGroup | Self::AnthropicGroup => false,
-            Self::InfoGroup => INFO_ROUTES.contains(&unversioned(asked)),
-            Self::ManagementGroup => true,
-            Self::Path(path) => is_below(unversioned(asked), path),
-        }
-    }
-}
-
-/// The management routes that only read what the key itself may use.
-const INFO_ROUTES: [&str; 4] = ["/key/info", "/v2/key/info", "/model/info", "/model_group/info"];
-
-fn unversioned(path: &str) -> &str {
-    path.strip_prefix("/v1").filter(|rest| rest.starts_with('/')).unwrap_or(path)
-}
-
-fn is_below(asked: &str, path: &str) -> bool {
-    asked.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 #[cfg(test)]

@@ -155,7 +155,8 @@ impl RouteTable {
         let mut visible: Vec<String> =
             self.names.iter().filter(|name| permit.allows_model(name, groups)).cloned().collect();
         for granted in permit.granted_models() {
-            if !granted.ends_with('*') && !visible.contains(granted) && self.group(granted).is_some() {
+            let single = !granted.ends_with('*') && !visible.contains(granted);
+            if single && permit.allows_model(granted, groups) && self.group(granted).is_some() {
                 visible.push(granted.clone());
             }
         }

@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 
 use super::*;
 use crate::policy::Policy;
+use crate::principal::Role;
 
 /// A store that answers from a table, and only when it is let.
 #[derive(Default)]
@@ -297,4 +298,31 @@ fn no_map_holds_more_than_it_may() {
         let held = map.len() as u64;
         assert!(held <= most && held * 10 >= most * 9, "{held} of {most}");
     }
+}
+
+#[tokio::test]
+async fn users_and_teams_are_remembered_like_keys() {
+    let cache = RecordCache::new(CacheSettings::default());
+    let policy = Policy::new(&[], &[], Default::default());
+    let user = UserRecord { id: "u".into(), role: Role::InternalUser, policy };
+    let (asked, away) = (Mutex::new(0), Mutex::new(false));
+    let find = async |hash, seconds| {
+        let query = async || {
+            *asked.lock().unwrap() += 1;
+            let found = (hash == key("user:u")).then(|| user.clone());
+            if *away.lock().unwrap() { Err(StoreUnavailable("away".to_owned())) } else { Ok(found) }
+        };
+        cache.find_by(hash, after(seconds), query).await.ok().map(|found| found.is_some())
+    };
+    for (seconds, queries) in [(0, 1), (59, 1), (60, 2)] {
+        assert_eq!(find(key("user:u"), seconds).await, Some(true));
+        assert_eq!(*asked.lock().unwrap(), queries, "at {seconds} s");
+    }
+    assert_eq!(find(key("user:other"), 60).await, Some(false));
+    *away.lock().unwrap() = true;
+    cache.distrust_all();
+    assert_eq!(find(key("user:u"), 61).await, Some(true), "the store confirmed it, and nobody spoke against it");
+    assert_eq!(find(key("user:other"), 61).await, None);
+    cache.forget(&[key("user:u")]);
+    assert_eq!(find(key("user:u"), 61).await, None);
 }

@@ -17,7 +17,15 @@ const GEMINI: &str = "/v1beta/models/flash:batchEmbedContents";
 fn endpoint(method: Method, path: &str, query: Option<&str>) -> Endpoint {
     let path = CanonicalPath::parse(path).unwrap();
     let headers = HeaderMap::new();
-    classify(&RequestHead { method: &method, path: &path, query, headers: &headers, source: None }).unwrap()
+    classify(&RequestHead {
+        method: &method,
+        path: &path,
+        query,
+        headers: &headers,
+        source: None,
+        client_certificate: None,
+    })
+    .unwrap()
 }
 
 fn read(path: &str, body: &str) -> Result<Operation, Denial> {

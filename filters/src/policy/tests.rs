@@ -30,7 +30,8 @@ fn principal(policy: Policy) -> Principal {
 fn operation(method: &Method, path: &str, model: &str) -> Operation {
     let path = CanonicalPath::parse(path).unwrap();
     let headers = HeaderMap::new();
-    let head = RequestHead { method, path: &path, query: None, headers: &headers, source: None };
+    let head =
+        RequestHead { method, path: &path, query: None, headers: &headers, source: None, client_certificate: None };
     let body = if model == NO_MODEL { "{}".to_owned() } else { serde_json::json!({"model": model}).to_string() };
     Operation::read(classify(&head).unwrap(), None, None, body.as_bytes()).unwrap()
 }
@@ -142,6 +143,22 @@ fn routes_are_open_by_path_with_or_without_a_version_and_by_group() {
         (&["/anthropic/*"], messages, false),
         (&["/embeddings", "/chat/completions"], chat, true),
         (&[""], chat, false),
+        (&["*"], chat, true),
+        (&["/*"], chat, true),
+        (&["/v1/messages*"], messages, true),
+        (&["/v1/messages*"], "/v1/messages/count_tokens", true),
+        (&["/mess*"], messages, true),
+        (&["/v1/messages*"], chat, false),
+        (&["/*/completions"], chat, false),
+        (&["google_routes"], "/v1beta/models/m:generateContent", true),
+        (&["google_routes"], chat, false),
+        (&["mapped_pass_through_routes"], "/anthropic/v1/messages", true),
+        (&["passthrough_routes_wildcard"], "/anthropic/v1/messages", true),
+        (&["mapped_pass_through_routes"], messages, false),
+        (&["openai_routes"], "/anthropic/v1/messages", false),
+        (&["llm_api_routes_without_mcp"], "/anthropic/v1/messages", true),
+        (&["mcp_routes", "spend_tracking_routes", "public_routes"], chat, false),
+        (&["model_info_routes"], chat, false),
     ] {
         let operation = operation(&Method::POST, path, "m");
         let decision = authorize(principal(policy(&[], rules, &[])), operation, &groups());
@@ -166,9 +183,87 @@ fn management_routes_follow_the_same_list() {
         (&["management_routes"], "/key/generate", true),
         (&["/key/*"], "/key/generate", true),
         (&["/key/info"], "/key/generate", false),
+        (&["management_routes"], "/audit", true),
+        (&["key_management_routes"], "/key/generate", true),
+        (&["key_management_routes"], "/v2/key/info", true),
+        (&["key_management_routes"], "/audit", false),
+        (&["key_management_routes"], "/keys", false),
+        (&["model_info_routes"], "/v1/model/info", true),
+        (&["model_info_routes"], "/key/info", false),
+        (&["ui_routes"], "/key/info", true),
+        (&["ui_routes"], "/key/generate", false),
+        (&["spend_tracking_routes", "global_spend_tracking_routes", "mcp_routes"], "/key/generate", false),
+        (&["*"], "/key/generate", true),
+        (&["/key*"], "/key/generate", true),
+        (&["/key*"], "/v1/model/info", false),
     ] {
         assert_eq!(policy(&[], rules, &[]).allows_management_route(path), open, "{rules:?} {path}");
     }
+}
+
+/// A misspelt group is no path, and no start of one.
+#[test]
+fn a_word_that_is_no_rule_opens_nothing() {
+    for (text, is_rule) in [
+        ("llm_api_routes", true),
+        ("mcp_routes", true),
+        ("/chat/completions", true),
+        ("/v1/messages*", true),
+        ("*", true),
+        ("chat/completions", false),
+        ("openai_route", false),
+        ("openai_routes ", false),
+        ("OPENAI_ROUTES", false),
+        ("**", false),
+        ("k*", false),
+        ("", false),
+    ] {
+        assert_eq!(is_route_rule(text), is_rule, "{text}");
+        let opens = Policy::granting(None, Some(&strings(&[text])));
+        let opens_any = opens.allows_route(&chat("m").endpoint) || opens.allows_management_route("/key/generate");
+        assert!(is_rule || !opens_any, "{text}");
+    }
+}
+
+#[test]
+fn lists_of_the_configuration_mean_what_they_say() {
+    let (named, empty) = (strings(&["gpt-4o"]), strings(&[]));
+    let chat_only = strings(&["/chat/completions"]);
+    for (models, routes, refusal) in [
+        (None, None, None),
+        (Some(&named), None, None),
+        (Some(&named), Some(&chat_only), None),
+        (Some(&empty), None, Some(Denial::ModelForbidden("gpt-4o".to_owned()))),
+        (None, Some(&empty), Some(Denial::RouteForbidden)),
+    ] {
+        let policy = Policy::granting(models.map(Vec::as_slice), routes.map(Vec::as_slice));
+        assert_eq!(policy.check(&chat("gpt-4o"), Some("gpt-4o"), &groups()).err(), refusal, "{models:?} {routes:?}");
+        assert_eq!(policy.allows_management_route("/key/generate"), routes.is_none(), "{routes:?}");
+    }
+}
+
+#[test]
+fn of_several_policies_one_allows_a_call_as_a_whole() {
+    let small = Policy::granting(Some(&strings(&["small"])), Some(&strings(&["/chat/completions"])));
+    let embed = Policy::granting(Some(&strings(&["embed"])), Some(&strings(&["/embeddings"])));
+    let embeddings = |model| operation(&Method::POST, "/embeddings", model);
+    let forbidden = |model: &str| Some(Denial::ModelForbidden(model.to_owned()));
+    let open = Policy::default();
+    for (policies, operation, refusal) in [
+        (vec![&small, &embed], chat("small"), None),
+        (vec![&small, &embed], embeddings("embed"), None),
+        (vec![&small, &embed], chat("embed"), forbidden("embed")),
+        (vec![&small, &embed], embeddings("small"), forbidden("small")),
+        (vec![&small, &embed], operation(&Method::POST, "/rerank", "small"), Some(Denial::RouteForbidden)),
+        (vec![&small], chat("embed"), forbidden("embed")),
+        (vec![], chat("small"), Some(Denial::RouteForbidden)),
+        (vec![&small, &open], embeddings("any"), None),
+    ] {
+        let any = Policy::any_of(policies.clone());
+        assert_eq!(any.check(&operation, operation.model.as_deref(), &groups()).err(), refusal, "{policies:?}");
+    }
+    assert!(!Policy::any_of([]).allows_model("small", &groups()));
+    assert!(!Policy::any_of([]).allows_management_route("/key/info"));
 }
 
 #[test]

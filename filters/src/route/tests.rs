@@ -38,7 +38,14 @@ fn permit(path: &str, query: Option<&str>, model: &str) -> Permit {
     let bodiless = path.ends_with("/realtime");
     let method = if bodiless { Method::GET } else { Method::POST };
     let headers = HeaderMap::new();
-    let head = RequestHead { method: &method, path: &canonical, query, headers: &headers, source: None };
+    let head = RequestHead {
+        method: &method,
+        path: &canonical,
+        query,
+        headers: &headers,
+        source: None,
+        client_certificate: None,
+    };
     let (content_type, body) = if path.contains("/audio/tr") {
         let part = format!("--b\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\n{model}\r\n--b--\r\n");
         ("multipart/form-data; boundary=b", part)
