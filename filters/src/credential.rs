@@ -5,11 +5,17 @@
 //! word, nothing at all) does not shadow a later one that can, because real clients send two. The same list of slots
 //! is read here and stripped on the way out, so that no header can be accepted as a credential and then be forwarded.
 
+use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::denial::Denial;
 use crate::endpoint::{Dialect, dialect_of};
 use crate::head::{Lengths, RequestHead};
+
+mod scheme;
+
+pub use scheme::SchemeWord;
+use scheme::{behind_dpop, behind_scheme};
 
 /// A credential as presented: unverified, and borrowed from the request.
 #[derive(Clone, Copy)]
@@ -18,6 +24,8 @@ pub struct Credential<'a> {
     pub text: &'a str,
     /// Where it was found; safe to log.
     pub slot: &'a str,
+    /// How it was presented.
+    pub scheme: SchemeWord,
 }
 
 /// Which shapes this configuration can verify at all.
@@ -25,7 +33,8 @@ pub struct Credential<'a> {
 pub struct Shapes {
     /// Three dotted parts are a token of a configured issuer.
     pub jwt: bool,
-    /// Any text may be ours: a custom authenticator is configured, or a master key that does not start with `sk-`.
+    /// Any text may be ours: a custom authenticator is configured, somebody who is asked about opaque tokens, or a master key
+    /// that does not start with `sk-`.
     pub opaque: bool,
 }
 
@@ -36,6 +45,8 @@ pub struct CredentialSlots {
     pub replacing: Option<HeaderName>,
     /// Further headers, after the known ones.
     pub additional: Vec<HeaderName>,
+    /// The header in which a trusted proxy passes on the client's certificate: never a credential, never forwarded.
+    pub certificate: Option<HeaderName>,
     /// What can be verified.
     pub shapes: Shapes,
 }
@@ -43,7 +54,8 @@ pub struct CredentialSlots {
 /// How the text behind a header name is read (LiteLLM's rules, contract of 1.109.1).
 #[derive(Clone, Copy)]
 enum Scheme {
-    /// `Bearer K`, `bearer K`, `Basic K` or an AWS signature's `Credential=K/`; anything else is malformed.
+    /// `Bearer K`, `bearer K`, `Basic K` or an AWS signature's `Credential=K/`, and `DPoP K` in `authorization`; anything
+    /// else is malformed.
     Required,
     /// As above, or the bare value.
     Optional,
@@ -54,7 +66,7 @@ enum Scheme {
 }
 
 /// The names of the known headers, in the order in which they count.
-const NAMES: [&str; 8] = [
+const NAMES: [&str; 9] = [
     "x-litellm-api-key",
     "authorization",
     "api-key",
@@ -63,6 +75,7 @@ const NAMES: [&str; 8] = [
     "ocp-apim-subscription-key",
     "proxy-authorization",
     "litellm-changed-by",
+    "dpop",
 ];
 
 static KNOWN: [(HeaderName, Scheme); NAMES.len()] = [
@@ -74,6 +87,7 @@ static KNOWN: [(HeaderName, Scheme); NAMES.len()] = [
     (HeaderName::from_static(NAMES[5]), Scheme::None),
     (HeaderName::from_static(NAMES[6]), Scheme::Unread),
     (HeaderName::from_static(NAMES[7]), Scheme::Unread),
+    (HeaderName::from_static(NAMES[8]), Scheme::Unread),
 ];
 
 const LENGTHS: Lengths = Lengths::of(&NAMES);
@@ -115,10 +129,11 @@ impl CredentialSlots {
         second_best.unwrap_or(Err(Denial::MissingCredential)).and_then(bounded)
     }
 
-    /// Every header that may hold a credential: none of them is forwarded.
+    /// Every header that may hold a credential or say who the client is: none of them is forwarded.
     pub fn headers(&self) -> impl Iterator<Item = &HeaderName> {
         let known = KNOWN.iter().map(|(name, _)| name);
-        self.replacing.iter().chain(known).chain(&self.additional).chain(std::iter::once(&COOKIE))
+        let unread = self.certificate.iter().chain(std::iter::once(&COOKIE));
+        self.replacing.iter().chain(known).chain(&self.additional).chain(unread)
     }
 
     /// The values of the known headers. Refuses a header of any slot that comes twice with different values.
@@ -226,6 +241,12 @@ fn shape(text: &str) -> Shape {
     }
 }
 
+/// Whether this is, by its looks, an API key of a vendor or a placeholder. Google's `ya29.` is a token, about which its
+/// userinfo may be asked.
+pub(crate) fn is_api_key_of_others(text: &str) -> bool {
+    shape(text) == Shape::Foreign && !text.starts_with("ya29.")
+}
+
 fn bounded(credential: Credential<'_>) -> Result<Credential<'_>, Denial> {
     let most = if shape(credential.text) == Shape::Jwt { MAX_JWT } else { MAX_CREDENTIAL };
     if credential.text.len() > most { Err(Denial::MalformedCredential("too long")) } else { Ok(credential) }
@@ -247,30 +268,18 @@ fn read<'a>(value: &'a HeaderValue, name: &'a HeaderName, scheme: Scheme) -> Opt
     let Ok(value) = std::str::from_utf8(value) else {
         return Some(Err(Denial::MalformedCredential("not UTF-8")));
     };
-    let text = match scheme {
-        Scheme::None => Some(value),
+    let bare = (value, SchemeWord::None);
+    let read = match scheme {
+        Scheme::None => Some(bare),
         Scheme::Unread => return None,
+        Scheme::Required if *name == AUTHORIZATION => behind_scheme(value).or_else(|| behind_dpop(value)),
         Scheme::Required => behind_scheme(value),
-        Scheme::Optional => behind_scheme(value).or(Some(value)),
+        Scheme::Optional => Some(behind_scheme(value).unwrap_or(bare)),
     };
-    Some(match text.filter(|text| !text.is_empty()) {
-        Some(text) => Ok(Credential { text, slot: name.as_str() }),
+    Some(match read.filter(|(text, _)| !text.is_empty()) {
+        Some((text, scheme)) => Ok(Credential { text, slot: name.as_str(), scheme }),
         None => Err(Denial::MalformedCredential("no scheme, or nothing behind it")),
     })
-}
-
-fn behind_scheme(value: &str) -> Option<&str> {
-    if let Some(mut text) = ["Bearer ", "bearer ", "Basic "].iter().find_map(|scheme| value.strip_prefix(scheme)) {
-        // LiteLLM removes the word wherever it stands; clients that add it twice exist.
-        while let Some(rest) = text.strip_prefix("Bearer ") {
-            text = rest;
-        }
-        return Some(text);
-    }
-    let fields = value.strip_prefix("AWS4-HMAC-SHA256")?;
-    let (_, credential) = fields.split_once("Credential=")?;
-    let credential = credential.strip_prefix("Bearer ").unwrap_or(credential);
-    credential.split(['/', ' ', ',']).next()
 }
 
 /// `?key=`, which Google's REST samples and older SDKs use. Encoded characters cannot be part of a key of ours.
@@ -280,14 +289,14 @@ fn key_of_query(query: &str) -> Option<Result<Credential<'_>, Denial>> {
     if values.any(|other| other != text) {
         return Some(Err(Denial::ConflictingCredentials));
     }
-    (!text.is_empty()).then_some(Ok(Credential { text, slot: "?key" }))
+    (!text.is_empty()).then_some(Ok(Credential { text, slot: "?key", scheme: SchemeWord::None }))
 }
 
 fn key_of_protocols(headers: &HeaderMap) -> Option<Credential<'_>> {
     let lines = headers.get_all(http::header::SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|line| line.to_str().ok());
     let mut protocols = lines.flat_map(|line| line.split(','));
     let text = protocols.find_map(|protocol| protocol.trim().strip_prefix(PROTOCOL_KEY))?;
-    (!text.is_empty()).then_some(Credential { text, slot: "sec-websocket-protocol" })
+    (!text.is_empty()).then_some(Credential { text, slot: "sec-websocket-protocol", scheme: SchemeWord::None })
 }
 
 /// The query without the parameters that may hold a credential; `None` when nothing is left.

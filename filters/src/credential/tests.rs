@@ -44,7 +44,14 @@ impl Request {
     fn extract(&self, slots: &CredentialSlots) -> Result<(String, String), Denial> {
         let path = CanonicalPath::parse("/v1beta/models/m:generateContent").unwrap();
         let query = Some(self.query.as_str());
-        let head = RequestHead { method: &Method::POST, path: &path, query, headers: &self.headers, source: None };
+        let head = RequestHead {
+            method: &Method::POST,
+            path: &path,
+            query,
+            headers: &self.headers,
+            source: None,
+            client_certificate: None,
+        };
         slots.extract(&head).map(|found| (found.slot.to_owned(), found.text.to_owned()))
     }
 }
@@ -102,7 +109,7 @@ fn every_pair_of_slots_follows_the_page() {
 #[test]
 fn the_page_names_every_slot_of_the_code() {
     let slots = slots();
-    let never_read = ["cookie", "litellm-changed-by", "proxy-authorization"];
+    let never_read = ["cookie", "dpop", "litellm-changed-by", "proxy-authorization"];
     let is_read = |name: &&HeaderName| !never_read.contains(&name.as_str());
     let code: Vec<&str> = slots.headers().filter(is_read).map(HeaderName::as_str).collect();
     assert_eq!(order()[..7], code);
@@ -136,6 +143,11 @@ fn schemes_are_read_as_the_contract_says() {
         ("AWS4-HMAC-SHA256 Credential=Bearer sk-1234/20260101/eu/bedrock, SignedHeaders=host", Some(K), K),
         ("AWS4-HMAC-SHA256 Credential=sk-1234,x", Some(K), K),
         ("AWS4-HMAC-SHA256 Credential=sk-1234 x", Some(K), K),
+        ("DPoP sk-1234", Some(K), "DPoP sk-1234"),
+        ("dpop  sk-1234", Some(K), "dpop  sk-1234"),
+        ("DPoP", None, "DPoP"),
+        ("DPoP\tsk-1234", None, "DPoP\tsk-1234"),
+        ("DPoPsk-1234", None, "DPoPsk-1234"),
         ("AWS4-HMAC-SHA256 SignedHeaders=host", None, "AWS4-HMAC-SHA256 SignedHeaders=host"),
         ("BEARER sk-1234", None, "BEARER sk-1234"),
         ("Token sk-1234", None, "Token sk-1234"),
@@ -158,10 +170,53 @@ fn schemes_are_read_as_the_contract_says() {
 }
 
 #[test]
+fn the_scheme_is_told_with_the_credential() {
+    let slots = CredentialSlots { replacing: Some(HeaderName::from_static(REPLACING)), ..slots() };
+    for (name, value, scheme) in [
+        ("authorization", "Bearer sk-1234", Some(SchemeWord::Bearer)),
+        ("authorization", "bearer sk-1234", Some(SchemeWord::Bearer)),
+        ("authorization", "Basic sk-1234", Some(SchemeWord::Other)),
+        ("authorization", "AWS4-HMAC-SHA256 Credential=sk-1234/x", Some(SchemeWord::Other)),
+        ("authorization", "DPoP sk-1234", Some(SchemeWord::Dpop)),
+        ("authorization", "DPOP sk-1234", Some(SchemeWord::Dpop)),
+        ("x-litellm-api-key", "Bearer sk-1234", Some(SchemeWord::Bearer)),
+        ("x-litellm-api-key", "Basic sk-1234", Some(SchemeWord::Other)),
+        ("x-litellm-api-key", "DPoP sk-1234", Some(SchemeWord::None)),
+        (ADDITIONAL, "DPoP sk-1234", Some(SchemeWord::None)),
+        ("api-key", "sk-1234", Some(SchemeWord::None)),
+        (REPLACING, "Bearer sk-1234", Some(SchemeWord::Bearer)),
+        (REPLACING, "DPoP sk-1234", None),
+    ] {
+        let mut headers = HeaderMap::new();
+        headers.append(name, value.parse().unwrap());
+        let path = CanonicalPath::parse("/v1/models").unwrap();
+        let (method, query) = (&Method::GET, None);
+        let head =
+            RequestHead { method, path: &path, query, headers: &headers, source: None, client_certificate: None };
+        assert_eq!(slots.extract(&head).ok().map(|found| found.scheme), scheme, "{name}: {value}");
+    }
+}
+
+#[test]
+fn what_says_who_the_client_is_is_never_read_and_never_forwarded() {
+    let certificate = HeaderName::from_static("client-cert");
+    let slots = CredentialSlots { certificate: Some(certificate.clone()), ..slots() };
+    let unread = ["client-cert", "cookie", "dpop", "litellm-changed-by", "proxy-authorization"];
+    for name in unread {
+        assert!(slots.headers().any(|header| header == name), "{name} is forwarded");
+        let alone = Request::default().with(name, "Bearer sk-valid").extract(&slots);
+        assert_eq!(alone, Err(Denial::MissingCredential), "{name} is read");
+    }
+    for name in &unread[1..] {
+        assert!(PAGE.contains(&format!("`{name}`")), "{name} is not on the page");
+    }
+}
+
+#[test]
 fn a_header_of_two_values_is_refused_and_one_said_twice_is_not() {
     let slots = CredentialSlots { replacing: Some(HeaderName::from_static(REPLACING)), ..slots() };
     let all = [REPLACING, "x-litellm-api-key", "authorization", "api-key", "x-api-key", "x-goog-api-key"];
-    for name in all.into_iter().chain(["ocp-apim-subscription-key", ADDITIONAL, "proxy-authorization"]) {
+    for name in all.into_iter().chain(["ocp-apim-subscription-key", ADDITIONAL, "proxy-authorization", "dpop"]) {
         let mut request = Request::default();
         request.put(name, "Bearer sk-one");
         request.put(name, "Bearer sk-one");
@@ -201,7 +256,14 @@ fn not_every_place_is_a_slot() {
     let path = CanonicalPath::parse("/v1/chat/completions").unwrap();
     let headers = HeaderMap::new();
     let query = Some("key=sk-valid");
-    let head = RequestHead { method: &Method::POST, path: &path, query, headers: &headers, source: None };
+    let head = RequestHead {
+        method: &Method::POST,
+        path: &path,
+        query,
+        headers: &headers,
+        source: None,
+        client_certificate: None,
+    };
     assert!(matches!(slots().extract(&head), Err(Denial::MissingCredential)), "?key= counts on Gemini paths only");
 }
 
