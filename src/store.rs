@@ -1,10 +1,14 @@
-//! Where keys are kept: opens the configured database, brings its schema up to date, hands out the two contracts.
+//! Where keys, users, teams and the deny list are kept: opens the configured database, brings its schema up to date, hands
+//! out the contracts.
 //!
 //! One set of statements ([`statement`], [`listing`], [`change`]) and one decoding ([`row`]) serve both databases; a
 //! backend only moves them. What must stay true: a write returns after its commit and after this process forgot the
-//! keys it touched; a store that cannot be asked says so, and never says that a key does not exist.
+//! records it touched; a store that cannot be asked says so, and never says that a record does not exist.
 
 mod change;
+mod denials;
+mod directory;
+mod enrolments;
 mod invalidation;
 mod keys;
 mod listing;
@@ -19,14 +23,19 @@ mod url;
 use std::sync::Arc;
 use std::time::Duration;
 
-use portcullis_admin_api::store::{AdminStore, KeyRow, StoreError};
+use futures_util::future::join3;
+use portcullis_admin_api::store::{AdminStore, StoreError};
+use portcullis_filters::authn::jwt::deny_list::DenyList;
 use portcullis_filters::authn::virtual_key::{KeyHash, KeyStore};
 use portcullis_filters::cache::KeyCache;
+use portcullis_filters::directory::Directory;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::interval;
 
 use self::change::Change;
+use self::denials::Denials;
+use self::enrolments::Enrolments;
 use self::invalidation::Invalidation;
 use self::postgres::Postgres;
 use self::row::{Row, Unreadable};
@@ -69,10 +78,12 @@ impl StoreSettings {
 #[derive(Clone)]
 pub struct Store(Arc<Inner>);
 
-/// What the two contracts are implemented on.
+/// What the contracts are implemented on.
 struct Inner {
     backend: Backend,
     invalidation: Arc<Invalidation>,
+    denials: Denials,
+    enrolments: Enrolments,
     control: Handle,
 }
 
@@ -81,11 +92,13 @@ enum Backend {
     Sqlite(Sqlite),
 }
 
-/// Who waits for an answer: a request of a client, or somebody who administers.
+/// Who waits for an answer: a request of a client, somebody who administers, or this process for what others wrote. The last
+/// must not stand in the queue of the first, or a flood of look-ups would delay revocations.
 #[derive(Clone, Copy)]
 enum Lane {
     Lookup,
     Admin,
+    Watch,
 }
 
 impl Store {
@@ -105,13 +118,32 @@ impl Store {
                 Backend::Postgres(Postgres::new(target, settings, Arc::clone(&invalidation), control.clone())?)
             }
         };
-        Ok(Self(Arc::new(Inner { backend, invalidation, control })))
+        let (denials, enrolments) = (Denials::new(), Enrolments::default());
+        Ok(Self(Arc::new(Inner { backend, invalidation, denials, enrolments, control })))
     }
 
     /// What the hot path asks: keys by hash.
     #[must_use]
     pub fn keys(&self) -> Arc<dyn KeyStore> {
         Arc::clone(&self.0) as Arc<dyn KeyStore>
+    }
+
+    /// What the decision on a token asks: users and teams, from memory where they are known.
+    #[must_use]
+    pub fn directory(&self) -> Arc<dyn Directory> {
+        Arc::clone(&self.0) as Arc<dyn Directory>
+    }
+
+    /// The tokens that are refused before their time is over. Empty until [`Self::watch`] has read it.
+    #[must_use]
+    pub fn deny_list(&self) -> Arc<DenyList> {
+        Arc::clone(&self.0.denials.list)
+    }
+
+    /// Whether the deny list was read to its end once. From then on it stays what it was last, also while the store is away.
+    #[must_use]
+    pub fn deny_list_loaded(&self) -> watch::Receiver<bool> {
+        self.0.denials.loaded.subscribe()
     }
 
     /// What the management API asks and writes.
@@ -144,11 +176,14 @@ impl Store {
         kept.into_iter().next().ok_or_else(|| StoreError::Unavailable("no digest came back".to_owned()))
     }
 
-    /// The background part, until `shutdown` says true or its sender is gone: keeps the connection to PostgreSQL, and
-    /// makes the cache forget what other processes change. Without it a PostgreSQL store never becomes available.
+    /// The background part, until `shutdown` says true or its sender is gone: keeps the connection to PostgreSQL, makes the
+    /// caches forget what other processes change, reads the deny list, and writes the users and teams that tokens enrol.
+    /// Without it a PostgreSQL store never becomes available.
     pub async fn watch(&self, mut shutdown: watch::Receiver<bool>) {
         let inner = Arc::clone(&self.0);
-        let mut following = self.0.control.spawn(async move { inner.follow().await });
+        let mut following = self.0.control.spawn(async move {
+            join3(inner.follow(), inner.follow_denials(), inner.follow_enrolments()).await;
+        });
         tokio::select! {
             _ = shutdown.wait_for(|ending| *ending) => following.abort(),
             _ = &mut following => {}
@@ -190,7 +225,7 @@ impl Inner {
         }
     }
 
-    async fn write(&self, change: Change) -> Result<KeyRow, StoreError> {
+    async fn write<T: Send + 'static>(&self, change: Change<T>) -> Result<T, StoreError> {
         match &self.backend {
             Backend::Postgres(postgres) => postgres.write(change).await,
             Backend::Sqlite(sqlite) => sqlite.write(change).await,

@@ -8,10 +8,10 @@ use std::time::SystemTime;
 use axum::Json;
 use axum::extract::{Path, State};
 use http::StatusCode;
+use http::request::Parts;
 use portcullis_filters::authn::virtual_key::KeyHash;
 use serde_json::{Value, json};
 
-use crate::AdminState;
 use crate::authenticate::Caller;
 use crate::document::{AuditEntry, AuditPage};
 use crate::keys::shown;
@@ -19,6 +19,7 @@ use crate::problem::Problem;
 use crate::query::{Parameters, offset};
 use crate::store::{AuditQuery, AuditRow, KeyRow};
 use crate::timestamp::iso8601;
+use crate::{AdminState, ClientAddress, RequestId};
 
 /// Most rows on one page.
 const MAX_PAGE: u64 = 100;
@@ -34,18 +35,61 @@ impl Caller {
         now: SystemTime,
     ) -> AuditRow {
         let fields = |row: Option<&KeyRow>| row.map_or(Value::Null, |row| redacted(shown(row).into()));
-        AuditRow {
-            id: 0,
-            at: now,
+        self.author().audit(action, "key", key.to_string(), (fields(before), fields(after)), now)
+    }
+
+    /// This caller as the author of rows.
+    pub(crate) fn author(&self) -> Author {
+        Author {
             actor: self.principal.id(),
             changed_by: self.changed_by.clone(),
             source: self.source.map(|address| address.to_string()),
             request_id: self.request_id.clone(),
+        }
+    }
+}
+
+/// Who does something, and what a row says of the request.
+pub(crate) struct Author {
+    actor: String,
+    changed_by: Option<String>,
+    source: Option<String>,
+    request_id: Option<String>,
+}
+
+impl Author {
+    /// Somebody whom no credential of the request's proves: what proved them is the request's own matter.
+    pub(crate) fn proven_otherwise(actor: &str, request: &Parts) -> Self {
+        let source = request.extensions.get::<ClientAddress>().and_then(|address| address.0);
+        Self {
+            actor: actor.to_owned(),
+            changed_by: None,
+            source: source.map(|address| address.to_string()),
+            request_id: request.extensions.get::<RequestId>().map(|id| id.0.clone()),
+        }
+    }
+
+    /// The row for something that they do. The fields, before and after, hold no secret.
+    pub(crate) fn audit(
+        &self,
+        action: &str,
+        object_type: &str,
+        object_id: String,
+        (before, after): (Value, Value),
+        now: SystemTime,
+    ) -> AuditRow {
+        AuditRow {
+            id: 0,
+            at: now,
+            actor: self.actor.clone(),
+            changed_by: self.changed_by.clone(),
+            source: self.source.clone(),
+            request_id: self.request_id.clone(),
             action: action.to_owned(),
-            object_type: "key".to_owned(),
-            object_id: key.to_string(),
-            before: fields(before),
-            after: fields(after),
+            object_type: object_type.to_owned(),
+            object_id,
+            before,
+            after,
         }
     }
 }
@@ -79,8 +123,9 @@ fn names_a_secret(name: &str) -> bool {
 /// Lists the audit log, newest first.
 #[utoipa::path(get, path = "/audit", tag = "audit", params(
     ("page" = Option<u64>, Query), ("page_size" = Option<u64>, Query, description = "1 to 100; default 10"),
-    ("object_id" = Option<String>, Query, description = "A key's hash"),
-    ("action" = Option<String>, Query, description = "created, updated, deleted, blocked, unblocked or rotated"),
+    ("object_id" = Option<String>, Query, description = "A key's hash; `sub=...` of an issuer; a user's or team's id"),
+    ("action" = Option<String>, Query,
+        description = "created, updated, deleted, blocked, unblocked, rotated, denied or allowed"),
     ("changed_by" = Option<String>, Query, description = "Who was proven to have done it")),
     responses((status = 200, body = AuditPage)))]
 pub(crate) async fn list_audit(State(state): State<AdminState>, mut query: Parameters) -> Result<Json<Value>, Problem> {
@@ -126,11 +171,21 @@ fn entry(row: &AuditRow) -> Value {
         "source": row.source,
         "request_id": row.request_id,
         "action": row.action,
-        "table_name": "LiteLLM_VerificationToken",
+        "table_name": table_name(&row.object_type),
         "object_id": row.object_id,
         "before_value": row.before,
         "updated_values": row.after,
     })
+}
+
+/// What LiteLLM calls the table of a kind of thing. It has none of denied tokens.
+fn table_name(object_type: &str) -> &str {
+    match object_type {
+        "key" => "LiteLLM_VerificationToken",
+        "user" => "LiteLLM_UserTable",
+        "team" => "LiteLLM_TeamTable",
+        other => other,
+    }
 }
 
 #[cfg(test)]

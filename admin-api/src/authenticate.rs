@@ -23,7 +23,7 @@ use portcullis_filters::principal::Principal;
 use crate::keys::OPERATOR;
 use crate::problem::Problem;
 use crate::routes::Role;
-use crate::{AdminState, ClientAddress, RequestId};
+use crate::{AdminState, Authenticated, ClientAddress, RequestId};
 
 /// Longest `litellm-changed-by` that is kept, in bytes.
 const MAX_CHANGED_BY: usize = 256;
@@ -40,10 +40,12 @@ pub(crate) struct Caller {
 impl Caller {
     /// The user that rows name as their maker; LiteLLM's word for the operator.
     pub(crate) fn user_id(&self) -> String {
-        match self.principal.key() {
-            None => OPERATOR.to_owned(),
-            Some(key) => key.user_id.as_deref().map_or_else(|| self.principal.id(), str::to_owned),
-        }
+        let user_id = match &self.principal {
+            Principal::Master => return OPERATOR.to_owned(),
+            Principal::Key(key) => key.user_id.as_deref(),
+            Principal::Token(token) => token.user_id.as_deref(),
+        };
+        user_id.map_or_else(|| self.principal.id(), str::to_owned)
     }
 }
 
@@ -68,14 +70,20 @@ async fn admit(state: &AdminState, role: Role, request: &Parts) -> Result<Caller
         query: request.uri.query(),
         headers: &request.headers,
         source,
+        client_certificate: None,
     };
-    let gate = Arc::clone(&state.gate.load());
-    let principal = gate.authenticate(&head, SystemTime::now()).await.map_err(Problem::Denied)?;
-    match (role, principal.key()) {
-        (_, None) => {}
-        (Role::AnyKey, Some(key)) if key.policy.allows_management_route(path.as_str()) => {}
-        (Role::AnyKey, Some(_)) => return Err(Problem::Denied(Denial::RouteForbidden)),
-        (Role::Admin | Role::Open, Some(_)) => return Err(operator_only(path.as_str())),
+    let principal = match request.extensions.get() {
+        Some(Authenticated(principal)) => principal.clone(),
+        None => {
+            let gate = Arc::clone(&state.gate.load());
+            gate.authenticate(&head, SystemTime::now()).await.map_err(Problem::Denied)?
+        }
+    };
+    if role != Role::AnyKey && !principal.is_admin() {
+        return Err(operator_only(path.as_str()));
+    }
+    if !principal.allows_management_route(path.as_str()) {
+        return Err(Problem::Denied(Denial::RouteForbidden));
     }
     Ok(Caller {
         principal,

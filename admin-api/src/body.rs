@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use axum::body::Body;
 use axum::extract::{FromRequest, Request};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -12,6 +13,9 @@ use crate::problem::{FieldProblem, Problem};
 
 /// Largest body of a management request, in bytes.
 pub(crate) const MAX_BODY: usize = 1 << 20;
+
+/// Largest body that nobody answers for but its own signature, in bytes: a token of 16 KiB and some room.
+pub(crate) const MAX_SIGNED_BODY: usize = 20 << 10;
 
 /// How long a body may take to arrive.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -44,6 +48,11 @@ impl<S: Send + Sync> FromRequest<S> for OptionalFields {
         }
         parse(&bytes).map(Self).map_err(IntoResponse::into_response)
     }
+}
+
+/// A form, read to its bound. `None`: it is longer, did not arrive in time or broke off.
+pub(crate) async fn form(body: Body) -> Option<Bytes> {
+    tokio::time::timeout(DEADLINE, axum::body::to_bytes(body, MAX_SIGNED_BODY)).await.ok()?.ok()
 }
 
 async fn read<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Problem> {

@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 
+use portcullis_filters::authn::jwt::deny_list::DeniedClaim;
 use utoipa::openapi::schema::{
     AdditionalProperties, ArrayBuilder, KnownFormat, Object, ObjectBuilder, Schema, SchemaFormat, SchemaType, Type,
 };
@@ -18,7 +19,8 @@ use crate::routes::Role;
 /// The document without its paths.
 pub(crate) fn open_api() -> OpenApi {
     let bearer = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
-    let about = "Virtual keys, audit log and health. Paths, fields and answers are those of LiteLLM's proxy.";
+    let about =
+        "Virtual keys, denied tokens, audit log and health. Paths, fields and answers are those of LiteLLM's proxy.";
     OpenApiBuilder::new()
         .info(
             InfoBuilder::new()
@@ -35,7 +37,7 @@ pub(crate) fn open_api() -> OpenApi {
 pub(crate) fn refusals(paths: &mut Paths, role: Role) {
     let mut refusals = vec![("401", "No credential, or one that is not known, expired or blocked")];
     match role {
-        Role::Open => return,
+        Role::Open | Role::Signed => return,
         Role::AnyKey => refusals.push(("403", "Not open to this key")),
         Role::Admin => refusals.push(("403", "Open to the operator only")),
     }
@@ -100,6 +102,22 @@ schema! {
     KeyPage = page().property("keys", ArrayBuilder::new().description(Some("Hashes, or whole keys if asked for")));
     /// A page of aliases.
     AliasPage = page().property("aliases", list(text("An alias"))).property("size", typed(Type::Integer));
+    /// Body of `/token/deny`: exactly one of `jti`, `sub` and `sid`.
+    DenyTokenRequest = named_token()
+        .property("issued_until", instant("Only tokens issued until then; left out: all"))
+        .property("duration", text("How long the denial counts, such as 24h; left out: 24h"))
+        .property("until", instant("Until when it counts, in place of `duration`"))
+        .property("reason", text("Why, for whoever reads the list"));
+    /// Body of `/token/allow`: exactly one of `jti`, `sub` and `sid`.
+    AllowTokenRequest = named_token();
+    /// A denial of tokens.
+    DeniedTokens = denial();
+    /// A page of the deny list.
+    DeniedPage = page().property("denied", list(denial()));
+    /// Body of `/sso/backchannel-logout`.
+    LogoutRequest = ObjectBuilder::new()
+        .property("logout_token", text("A logout token (OpenID Connect Back-Channel Logout 1.0, section 2.4)"))
+        .required("logout_token");
     /// One audit row.
     AuditEntry = entry();
     /// A page of the audit log.
@@ -112,6 +130,30 @@ fn request(tables: &[&[Field]]) -> ObjectBuilder {
     let fields = tables.iter().flat_map(|table| table.iter());
     let object = fields.fold(ObjectBuilder::new(), |object, field| object.property(field.name, of_kind(field.kind)));
     object.additional_properties(Some(AdditionalProperties::FreeForm(false)))
+}
+
+fn named_token() -> ObjectBuilder {
+    ObjectBuilder::new()
+        .property("issuer", text("The tokens' `iss`, exactly; empty for tokens without one"))
+        .property("jti", text("One token"))
+        .property("sub", text("All tokens of a subject"))
+        .property("sid", text("All tokens of a session at the issuer"))
+        .required("issuer")
+        .additional_properties(Some(AdditionalProperties::FreeForm(false)))
+}
+
+fn denial() -> ObjectBuilder {
+    let texts = ["issuer", "value", "created_by", "reason"].into_iter();
+    let times = ["issued_until", "until", "created_at"].into_iter();
+    let denial = ObjectBuilder::new().property("claim", words(&DeniedClaim::ALL.map(DeniedClaim::name)));
+    let denial = texts.fold(denial, |denial, name| denial.property(name, typed(Type::String)));
+    times.fold(denial, |denial, name| denial.property(name, of_format(KnownFormat::DateTime)))
+}
+
+fn instant(description: &str) -> Object {
+    let types = SchemaType::Array(vec![Type::String, Type::Integer]);
+    let description = format!("{description}. ISO 8601, or seconds since 1970 as in a token");
+    ObjectBuilder::new().schema_type(types).description(Some(description)).build()
 }
 
 fn details() -> ObjectBuilder {

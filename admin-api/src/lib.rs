@@ -2,12 +2,14 @@
 //!
 //! Everything is behind [`router`]. The shell serves it on the admin listener and, for LiteLLM's paths, calls it in
 //! process from the data listener; [`routes::table`] tells which paths those are. The shell puts [`ClientAddress`] and
-//! [`RequestId`] into each request's extensions. A request meets, in order: the route table with the role that each
-//! route needs, authentication by the gate of the configuration in force, then one endpoint.
+//! [`RequestId`] into each request's extensions, and [`Authenticated`] where it knows who is calling. A request meets, in
+//! order: the route table with the role that each route needs, authentication by the gate of the configuration in force,
+//! then one endpoint.
 
 pub mod duration;
 pub mod health;
 pub mod keys;
+pub mod logout;
 pub mod models;
 pub mod routes;
 pub mod store;
@@ -19,15 +21,18 @@ mod document;
 mod problem;
 mod query;
 mod timestamp;
+mod tokens;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use portcullis_filters::authn::Gate;
+use portcullis_filters::principal::Principal;
 
 use crate::health::Deployment;
 use crate::keys::rules::KeyRules;
+use crate::logout::LogoutTokens;
 use crate::models::ServedModel;
 use crate::store::AdminStore;
 
@@ -46,11 +51,18 @@ pub struct AdminState {
     pub deployments: Arc<dyn Fn() -> Vec<Deployment> + Send + Sync>,
     /// What the configuration in force serves; for `/model/info`. Must not block.
     pub models: Arc<dyn Fn() -> Arc<[ServedModel]> + Send + Sync>,
+    /// Who verifies the logout tokens of issuers.
+    pub logout_tokens: Arc<dyn LogoutTokens>,
 }
 
 /// Request extension: where the request comes from. Absent counts as unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClientAddress(pub Option<IpAddr>);
+
+/// Request extension: who is calling, where the shell has already asked the gate. Absent: it is asked here. It must not be
+/// asked twice, since a proof of possession is good once (RFC 9449).
+#[derive(Clone, Debug)]
+pub struct Authenticated(pub Principal);
 
 /// Request extension: the id under which the access log knows the request.
 #[derive(Clone, Debug, PartialEq, Eq)]

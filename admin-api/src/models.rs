@@ -98,8 +98,7 @@ fn visible<'a>(
     let pairs =
         all.iter().flat_map(|model| model.access_groups.iter().map(|group| (model.name.clone(), group.clone())));
     let groups = AccessGroups::new(pairs);
-    let allowed =
-        move |model: &ServedModel| principal.key().is_none_or(|key| key.policy.allows_model(&model.name, &groups));
+    let allowed = move |model: &ServedModel| principal.allows_model(&model.name, &groups);
     all.iter().enumerate().filter(move |(_, model)| allowed(model))
 }
 

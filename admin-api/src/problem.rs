@@ -108,6 +108,12 @@ impl From<StoreError> for Problem {
                 Some("key_alias"),
             ),
             StoreError::Conflict => Self::contended(),
+            StoreError::DenyListFull => Self::Refused(
+                StatusCode::INSUFFICIENT_STORAGE,
+                "bad_request_error",
+                "The deny list is full; take denials back or wait until some have ended".into(),
+                None,
+            ),
             StoreError::Unavailable(cause) => Self::Unavailable(cause),
         }
     }

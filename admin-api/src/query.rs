@@ -8,8 +8,9 @@ use axum::extract::{FromRequestParts, Query};
 use axum::response::{IntoResponse, Response};
 use http::request::Parts;
 
-use crate::keys::values::{UNKEEPABLE, is_keepable};
+use crate::keys::values::UNKEEPABLE;
 use crate::problem::{FieldProblem, Problem};
+use crate::store::is_keepable;
 
 /// The parameters as sent. Each is taken at most once; [`Parameters::finish`] refuses what was not taken.
 pub(crate) struct Parameters {

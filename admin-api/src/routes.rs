@@ -15,19 +15,39 @@ use utoipa_axum::routes;
 use utoipa_swagger_ui::SwaggerUi;
 
 use crate::authenticate::require;
-use crate::body::MAX_BODY;
+use crate::body::{MAX_BODY, MAX_SIGNED_BODY};
 use crate::problem::Problem;
-use crate::{AdminState, audit, document, health, keys, models};
+use crate::{AdminState, audit, document, health, keys, logout, models, tokens};
 
 /// Who may call a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// Everybody; the credential is not looked at.
+    /// Everybody; the credential is not looked at, and a body is not read.
     Open,
+    /// Whoever brings a body that an issuer of tokens signed: the endpoint verifies it.
+    Signed,
     /// Every principal; what they see is their own.
     AnyKey,
     /// The operator.
     Admin,
+}
+
+impl Role {
+    /// Most bytes of a body that are read for such a caller.
+    #[must_use]
+    pub fn max_body(self) -> usize {
+        match self {
+            Self::Open => 0,
+            Self::Signed => MAX_SIGNED_BODY,
+            Self::AnyKey | Self::Admin => MAX_BODY,
+        }
+    }
+
+    /// Whether the credential of the request decides.
+    #[must_use]
+    pub fn needs_credential(self) -> bool {
+        matches!(self, Self::AnyKey | Self::Admin)
+    }
 }
 
 /// One row of the table, as far as others need it.
@@ -86,7 +106,7 @@ pub fn table() -> Vec<Route> {
 pub fn router(state: AdminState) -> Router {
     let mut api = OpenApiRouter::with_openapi(document::open_api());
     for Row { role, mut endpoint } in rows() {
-        if role != Role::Open {
+        if role.needs_credential() {
             document::refusals(&mut endpoint.1, role);
             endpoint.2 = endpoint.2.route_layer(from_fn_with_state((state.clone(), role), require));
         }
@@ -111,7 +131,7 @@ struct Row {
 }
 
 fn rows() -> Vec<Row> {
-    use Role::{Admin, AnyKey, Open};
+    use Role::{Admin, AnyKey, Open, Signed};
     let row = |role, endpoint| Row { role, endpoint };
     vec![
         row(Open, routes!(health::front_page)),
@@ -137,6 +157,10 @@ fn rows() -> Vec<Row> {
         row(Admin, routes!(keys::delete::delete_keys)),
         row(Admin, routes!(keys::rotate::regenerate_key)),
         row(Admin, routes!(keys::rotate::regenerate_key_in_path)),
+        row(Admin, routes!(tokens::deny_token)),
+        row(Admin, routes!(tokens::allow_token)),
+        row(Admin, routes!(tokens::list_denied)),
+        row(Signed, routes!(logout::backchannel_logout)),
         row(Admin, routes!(audit::list_audit)),
         row(Admin, routes!(audit::show_audit)),
     ]

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use async_trait::async_trait;
+use portcullis_filters::authn::jwt::deny_list::DeniedClaim;
 use portcullis_filters::authn::virtual_key::KeyHash;
 use serde_json::{Map, Value};
 
@@ -75,9 +76,9 @@ pub struct AuditRow {
     pub source: Option<String>,
     /// The request's id, to find it in the access log.
     pub request_id: Option<String>,
-    /// What was done: `created`, `updated`, `deleted`, `blocked`, `unblocked`, `rotated`.
+    /// What was done: `created`, `updated`, `deleted`, `blocked`, `unblocked`, `rotated`, `denied`, `allowed`.
     pub action: String,
-    /// What kind of thing it was done to: `key`.
+    /// What kind of thing it was done to: `key`, `token`, `user`, `team`.
     pub object_type: String,
     /// Which one.
     pub object_id: String,
@@ -110,6 +111,67 @@ pub struct Replay {
     pub salt: [u8; 32],
     /// The key that the rotation produced.
     pub new: KeyHash,
+}
+
+/// A denial of tokens as it is kept: those of one issuer whose claim has one value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DenialRow {
+    /// The claim that is looked at.
+    pub claim: DeniedClaim,
+    /// The tokens' `iss`; empty for tokens without one.
+    pub issuer: String,
+    /// The value of the claim.
+    pub value: String,
+    /// Only tokens issued until then; `None` denies all.
+    pub issued_until: Option<SystemTime>,
+    /// From this instant on the denial says nothing.
+    pub until: SystemTime,
+    /// The write that made the row what it is, given by the store. A write must name the one that it read; 0 where there
+    /// was no row.
+    pub epoch: i64,
+    /// When it was made.
+    pub created_at: SystemTime,
+    /// By whom.
+    pub created_by: Option<String>,
+    /// Why, in somebody's words.
+    pub reason: Option<String>,
+    /// When it was taken back; the row is kept until its time is over, so that every process learns of it.
+    pub allowed_at: Option<SystemTime>,
+}
+
+impl DenialRow {
+    /// Whether it denies anything at `now`.
+    #[must_use]
+    pub fn is_in_force(&self, now: SystemTime) -> bool {
+        self.allowed_at.is_none() && self.until > now
+    }
+}
+
+/// Which denials a listing shows: those in force at `now`. All conditions must hold; `None` does not restrict.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DenialQuery {
+    /// The claim.
+    pub claim: Option<DeniedClaim>,
+    /// The issuer, whole.
+    pub issuer: Option<String>,
+    /// The value, whole.
+    pub value: Option<String>,
+    /// The instant against which the end is judged.
+    pub now: SystemTime,
+    /// Rows to skip.
+    pub offset: u64,
+    /// Rows to return at most.
+    pub limit: u64,
+}
+
+/// Longest text that is searched by, in bytes: what an index of either database takes.
+const MAX_TEXT: usize = 1024;
+
+/// Whether both databases can keep and index this text: at most 1024 bytes, no control characters. PostgreSQL refuses NUL
+/// and long index entries, and a refusal there would look like an outage.
+#[must_use]
+pub fn is_keepable(text: &str) -> bool {
+    text.len() <= MAX_TEXT && !text.chars().any(char::is_control)
 }
 
 /// Which keys a listing shows. All conditions must hold; `None` does not restrict.
@@ -191,6 +253,9 @@ pub enum StoreError {
     /// The row was written by somebody else since it was read, or is gone. Read it again and decide again.
     #[error("the row has changed since it was read")]
     Conflict,
+    /// The deny list holds as many entries as every process can be asked to keep in memory.
+    #[error("the deny list is full")]
+    DenyListFull,
     /// The store cannot be asked, or did not answer in time.
     #[error("store unavailable: {0}")]
     Unavailable(String),
@@ -198,8 +263,8 @@ pub enum StoreError {
 
 /// The management side of a store.
 ///
-/// A write returns only after it is committed and after this process forgot the keys it touched; other processes learn
-/// of it within a second.
+/// A write returns only after it is committed and after this process forgot the keys it touched, or knows the denial;
+/// other processes learn of it within a second.
 #[async_trait]
 pub trait AdminStore: Send + Sync + 'static {
     /// Stores a new key. [`StoreError::TokenTaken`] or [`StoreError::AliasTaken`] if it cannot be.
@@ -236,6 +301,16 @@ pub trait AdminStore: Send + Sync + 'static {
         offset: u64,
         limit: u64,
     ) -> Result<Page<String>, StoreError>;
+
+    /// The denial of this name, in force or not.
+    async fn denial(&self, claim: DeniedClaim, issuer: &str, value: &str) -> Result<Option<DenialRow>, StoreError>;
+
+    /// Stores a denial over the one of the same name, if that is still of the write `row.epoch`, and returns it as stored.
+    /// Texts must be [keepable](is_keepable). [`StoreError::Conflict`], [`StoreError::DenyListFull`].
+    async fn put_denial(&self, row: DenialRow, audit: AuditRow) -> Result<DenialRow, StoreError>;
+
+    /// A page of the denials in force, the newest write first.
+    async fn denials(&self, query: &DenialQuery) -> Result<Page<DenialRow>, StoreError>;
 
     /// A page of the audit log, newest first; all conditions must hold.
     async fn audit(&self, query: &AuditQuery) -> Result<Page<AuditRow>, StoreError>;

@@ -6,8 +6,9 @@ use async_trait::async_trait;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use portcullis_admin_api::store::{
-    AdminStore, AuditQuery, AuditRow, KeyQuery, KeyRow, Page, Replay, Rotation, StoreError,
+    AdminStore, AuditQuery, AuditRow, DenialQuery, DenialRow, KeyQuery, KeyRow, Page, Replay, Rotation, StoreError,
 };
+use portcullis_filters::authn::jwt::deny_list::DeniedClaim;
 use portcullis_filters::authn::virtual_key::{KeyHash, KeyRecord, KeyStore, StoreUnavailable};
 
 use super::change::Change;
@@ -64,6 +65,18 @@ impl AdminStore for Inner {
         limit: u64,
     ) -> Result<Page<String>, StoreError> {
         self.page(listing::aliases(search, team_id, offset, limit), row::alias).await
+    }
+
+    async fn denial(&self, claim: DeniedClaim, issuer: &str, value: &str) -> Result<Option<DenialRow>, StoreError> {
+        self.read(statement::denials::denial(claim, issuer, value), row::denial_row, Lane::Admin).await.map(first)
+    }
+
+    async fn put_denial(&self, row: DenialRow, audit: AuditRow) -> Result<DenialRow, StoreError> {
+        self.deny(row, &audit).await
+    }
+
+    async fn denials(&self, query: &DenialQuery) -> Result<Page<DenialRow>, StoreError> {
+        self.page(listing::denials(query), row::denial_row).await
     }
 
     async fn audit(&self, query: &AuditQuery) -> Result<Page<AuditRow>, StoreError> {

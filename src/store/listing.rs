@@ -5,10 +5,11 @@
 
 use std::time::SystemTime;
 
-use portcullis_admin_api::store::{AuditQuery, KeyQuery, KeySort, KeyStatus};
+use portcullis_admin_api::store::{AuditQuery, DenialQuery, KeyQuery, KeySort, KeyStatus};
+use portcullis_filters::authn::jwt::deny_list::DeniedClaim;
 
 use super::param::Param;
-use super::statement::{KEY_COLUMNS, Statement, folded};
+use super::statement::{KEY_COLUMNS, Statement, denials, folded};
 
 /// A page and the count of all rows that it is taken from.
 pub(super) struct Listing {
@@ -62,6 +63,16 @@ pub(super) fn aliases(search: Option<&str>, team_id: Option<&str>, offset: u64, 
         conditions.contains("alias_folded", part);
     }
     conditions.listing("key_alias", "virtual_keys", &["key_alias"], false, (offset, limit))
+}
+
+pub(super) fn denials(query: &DenialQuery) -> Listing {
+    let mut conditions = Conditions::default();
+    conditions.always("allowed_at IS NULL");
+    conditions.bound("until > ", "", Param::Time(query.now));
+    conditions.text("claim = ", query.claim.map(DeniedClaim::name));
+    conditions.text("issuer = ", query.issuer.as_deref());
+    conditions.text("value = ", query.value.as_deref());
+    conditions.listing(denials::COLUMNS, "token_denials", &["epoch"], true, (query.offset, query.limit))
 }
 
 pub(super) fn audit(query: &AuditQuery) -> Listing {

@@ -8,19 +8,22 @@ mod tls;
 
 use std::sync::Arc;
 use std::time::Duration;
+use std::vec::IntoIter;
 
+use arc_swap::ArcSwapOption;
 use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime};
-use portcullis_admin_api::store::{KeyRow, StoreError};
+use portcullis_admin_api::store::StoreError;
 use portcullis_filters::authn::virtual_key::KeyHash;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::timeout;
+use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::change::Change;
-use super::invalidation::{Invalidation, message};
+use super::change::{Change, Step};
+use super::invalidation::{Invalidation, Touched, message};
 use super::param::Param;
 use super::row::{Row, Unreadable};
 use super::statement::{self, Statement};
@@ -38,6 +41,8 @@ struct Inner {
     tls: MakeRustlsConnect,
     pool: Pool,
     link: watch::Sender<Link>,
+    /// The connection that listens, while there is one.
+    listening: ArcSwapOption<Client>,
     settings: StoreSettings,
     invalidation: Arc<Invalidation>,
     control: Handle,
@@ -78,7 +83,8 @@ impl Postgres {
             }))
             .build()?;
         let (link, _) = watch::channel(Link::Starting);
-        Ok(Self(Arc::new(Inner { target, tls, pool, link, settings, invalidation, control })))
+        let listening = ArcSwapOption::empty();
+        Ok(Self(Arc::new(Inner { target, tls, pool, link, listening, settings, invalidation, control })))
     }
 
     /// All rows of a statement.
@@ -91,9 +97,14 @@ impl Postgres {
         let this = self.clone();
         let bound = match lane {
             Lane::Lookup => self.0.settings.lookup_timeout,
-            Lane::Admin => self.0.settings.admin_timeout,
+            Lane::Admin | Lane::Watch => self.0.settings.admin_timeout,
         };
         self.on_control(async move {
+            if matches!(lane, Lane::Watch) {
+                let rows = this.query_beside(&statement, bound).await?;
+                let decoded = rows.iter().map(|row| decode(&Row::Postgres(row))).collect::<Result<Vec<T>, _>>();
+                return decoded.map_err(|error| Failure::from(error).into());
+            }
             this.within(bound, async |client| {
                 let rows = query(client, &statement).await?;
                 Ok(rows.iter().map(|row| decode(&Row::Postgres(row))).collect::<Result<Vec<T>, _>>()?)
@@ -104,22 +115,36 @@ impl Postgres {
     }
 
     /// Commits a change, tells the other processes, and makes this one forget what it touched.
-    pub(super) async fn write(&self, change: Change) -> Result<KeyRow, StoreError> {
+    pub(super) async fn write<T: Send + 'static>(&self, mut change: Change<T>) -> Result<T, StoreError> {
         let this = self.clone();
         self.on_control(async move {
-            let mut touched = change.touched.clone();
-            let touches = &mut touched;
-            let done =
-                this.within(this.0.settings.admin_timeout, async move |client| commit(client, change, touches).await);
-            let done = done.await;
+            let (steps, active, touches) = (change.take_steps(), change.active, &mut change.touched);
+            let work = async move |client: &mut Object| commit(client, steps, active, touches).await;
+            let done = this.within(this.0.settings.admin_timeout, work).await;
             match &done {
-                Ok((epoch, _)) => this.0.invalidation.committed(*epoch, &touched),
+                Ok(epoch) => this.0.invalidation.committed(*epoch, &change.touched),
                 // It may have failed after the commit.
-                Err(_) => this.0.invalidation.forget(&touched),
+                Err(_) => this.0.invalidation.forget(&change.touched),
             }
-            done.map(|(_, row)| row)
+            done.map(change.answer)
         })
         .await
+    }
+
+    /// A query on the connection that listens, beside the pool.
+    async fn query_beside(
+        &self,
+        statement: &Statement,
+        patience: Duration,
+    ) -> Result<Vec<tokio_postgres::Row>, StoreError> {
+        let Some(client) = self.0.listening.load_full() else {
+            return Err(StoreError::Unavailable("not connected to the database".to_owned()));
+        };
+        let params = bound(&statement.params);
+        match timeout(patience, client.query(&statement.sql as &str, &params)).await {
+            Ok(rows) => Ok(rows.map_err(Failure::from)?),
+            Err(_) => Err(late()),
+        }
     }
 
     /// Runs `work` with a connection, all of it within `bound`. A connection whose work was given up is not used again:
@@ -130,7 +155,6 @@ impl Postgres {
         work: impl AsyncFnOnce(&mut Object) -> Result<T, Failure>,
     ) -> Result<T, StoreError> {
         let deadline = tokio::time::Instant::now() + bound;
-        let late = || StoreError::Unavailable("the database did not answer in time".to_owned());
         self.is_up(bound).await?;
         let mut client = tokio::time::timeout_at(deadline, self.0.pool.get())
             .await
@@ -165,6 +189,10 @@ impl Postgres {
     }
 }
 
+fn late() -> StoreError {
+    StoreError::Unavailable("the database did not answer in time".to_owned())
+}
+
 /// What every connection of the pool is told first. The server ends by itself what this side no longer waits for.
 fn session(bound: Duration) -> String {
     let bound = bound.as_millis();
@@ -174,23 +202,30 @@ fn session(bound: Duration) -> String {
     )
 }
 
-async fn commit(client: &mut Object, mut change: Change, touched: &mut Vec<KeyHash>) -> Result<(i64, KeyRow), Failure> {
+/// Does the steps in one transaction; its epoch. What else it turns out to touch is added to `touched`.
+async fn commit(
+    client: &mut Object,
+    mut steps: IntoIter<Step>,
+    active: Option<KeyHash>,
+    touched: &mut Touched,
+) -> Result<i64, Failure> {
     let transaction = client.transaction().await?;
     let epoch = transaction.query_one(&statement::next_epoch().sql as &str, &[]).await?.try_get(0)?;
-    let graced = statement::grace_tokens(change.active);
-    for row in &transaction.query(&graced.sql as &str, &bound(&graced.params)).await? {
-        touched.push(Row::Postgres(row).hash(0)?);
+    if let Some(active) = active {
+        let graced = statement::grace_tokens(active);
+        let graced = transaction.query(&graced.sql as &str, &bound(&graced.params)).await?;
+        touched.and(graced.iter().map(|row| Row::Postgres(row).hash(0)).collect::<Result<Vec<_>, _>>()?);
     }
-    for step in change.take_steps() {
+    while let Some(step) = steps.next() {
         let prepared = transaction.prepare_cached(&step.statement.sql).await?;
         let returned = transaction.query(&prepared, &bound(&step.statement.params)).await?;
-        if let Some(error) = step.otherwise.filter(|_| returned.is_empty()) {
-            return Err(Failure::Refused(error));
+        if returned.is_empty() {
+            step.found_nothing(&mut steps).map_err(Failure::Refused)?;
         }
     }
     transaction.execute("SELECT pg_notify($1, $2)", &[&CHANNEL, &message(epoch, touched)]).await?;
     transaction.commit().await?;
-    Ok((epoch, change.row))
+    Ok(epoch)
 }
 
 /// Statements of a fixed text are prepared once for each connection; listings come in too many forms for that.

@@ -5,9 +5,12 @@
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
-use portcullis_admin_api::store::{AuditRow, KeyRow, Replay};
+use portcullis_admin_api::store::{AuditRow, DenialRow, KeyRow, Replay};
+use portcullis_filters::authn::jwt::deny_list::DeniedClaim;
 use portcullis_filters::authn::virtual_key::{KeyHash, KeyRecord};
+use portcullis_filters::directory::{TeamRecord, UserRecord};
 use portcullis_filters::policy::Policy;
+use portcullis_filters::principal::Role;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -177,6 +180,49 @@ pub(super) fn audit_row(row: &Row<'_>) -> Read<AuditRow> {
 /// Reads what `statement::replay` selects.
 pub(super) fn replay(row: &Row<'_>) -> Read<Replay> {
     Ok(Replay { request: row.bytes(0)?, salt: row.bytes(1)?, new: row.hash(2)? })
+}
+
+/// Reads `statement::denials::COLUMNS`.
+pub(super) fn denial_row(row: &Row<'_>) -> Read<DenialRow> {
+    Ok(DenialRow {
+        claim: DeniedClaim::named(&row.required(0)?).ok_or_else(|| unreadable(0, "not a claim"))?,
+        issuer: row.required(1)?,
+        value: row.required(2)?,
+        issued_until: row.time(3)?,
+        until: row.moment(4)?,
+        created_at: row.moment(5)?,
+        created_by: row.text(6)?,
+        reason: row.text(7)?,
+        allowed_at: row.time(8)?,
+        epoch: row.integer(9)?,
+    })
+}
+
+/// Reads what `statement::people::user` selects. A role that is not known opens nothing.
+pub(super) fn user(row: &Row<'_>) -> Read<UserRecord> {
+    let role = row.text(1)?.filter(|role| !role.is_empty());
+    let known = role.as_deref().and_then(Role::named);
+    if known.is_none() && role.is_some() {
+        tracing::warn!("a user has a role that is not known here: it counts as none");
+    }
+    let models: Vec<String> = row.json(2)?;
+    Ok(UserRecord {
+        id: row.required(0)?.into(),
+        role: known.unwrap_or_default(),
+        policy: Policy::new(&models, &[], BTreeMap::new()),
+    })
+}
+
+/// Reads what the statements of teams select.
+pub(super) fn team(row: &Row<'_>) -> Read<TeamRecord> {
+    let models: Vec<String> = row.json(3)?;
+    Ok(TeamRecord {
+        id: row.required(0)?.into(),
+        alias: row.text(1)?.map(Into::into),
+        organization_id: row.text(2)?.map(Into::into),
+        policy: Policy::new(&models, &[], BTreeMap::new()),
+        blocked: row.truth(4)?.unwrap_or(false),
+    })
 }
 
 /// Reads the alias that `listing::aliases` selects.

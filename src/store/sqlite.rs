@@ -12,7 +12,7 @@ use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
 
 use anyhow::Context;
-use portcullis_admin_api::store::{KeyRow, StoreError};
+use portcullis_admin_api::store::StoreError;
 use rusqlite::{Connection, ErrorCode, TransactionBehavior, ffi};
 use tokio::sync::oneshot;
 
@@ -62,14 +62,14 @@ impl Sqlite {
         lane: Lane,
     ) -> Result<Vec<T>, StoreError> {
         let worker = match lane {
-            Lane::Lookup => &self.lookups,
+            Lane::Lookup | Lane::Watch => &self.lookups,
             Lane::Admin => &self.listings,
         };
         worker.run(move |connection| rows(connection, &statement, decode).map_err(StoreError::from)).await
     }
 
     /// Commits a change and makes this process forget what it touched.
-    pub(super) async fn write(&self, change: Change) -> Result<KeyRow, StoreError> {
+    pub(super) async fn write<T: Send + 'static>(&self, change: Change<T>) -> Result<T, StoreError> {
         let invalidation = Arc::clone(&self.invalidation);
         self.writer.run(move |connection| commit(connection, change, &invalidation)).await
     }
@@ -81,25 +81,27 @@ impl Sqlite {
     }
 }
 
-fn commit(connection: &mut Connection, mut change: Change, invalidation: &Invalidation) -> Result<KeyRow, StoreError> {
+fn commit<T>(connection: &mut Connection, mut change: Change<T>, invalidation: &Invalidation) -> Result<T, StoreError> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(Failure::from)?;
     let epoch = rows(&transaction, &statement::next_epoch(), row::number)?;
-    let mut touched = rows(&transaction, &statement::grace_tokens(change.active), |row| row.hash(0))?;
-    touched.append(&mut change.touched);
-    for step in change.take_steps() {
-        let returned = rows(&transaction, &step.statement, |_| Ok(()))?;
-        if let Some(error) = step.otherwise.filter(|_| returned.is_empty()) {
-            return Err(error);
+    let epoch = epoch.into_iter().next().ok_or_else(|| StoreError::Unavailable("the epoch is missing".to_owned()))?;
+    if let Some(active) = change.active {
+        change.touched.and(rows(&transaction, &statement::grace_tokens(active), |row| row.hash(0))?);
+    }
+    let mut steps = change.take_steps();
+    while let Some(step) = steps.next() {
+        if rows(&transaction, &step.statement, |_| Ok(()))?.is_empty() {
+            step.found_nothing(&mut steps)?;
         }
     }
     let done = transaction.commit().map_err(Failure::from);
     // Also after a failed commit: forgetting too much costs a query.
-    match (epoch.first(), &done) {
-        (Some(epoch), Ok(())) => invalidation.wrote(*epoch, &touched),
-        _ => invalidation.forget(&touched),
+    match &done {
+        Ok(()) => invalidation.wrote(epoch, &change.touched),
+        Err(_) => invalidation.forget(&change.touched),
     }
     done?;
-    Ok(change.row)
+    Ok((change.answer)(epoch))
 }
 
 fn rows<T>(

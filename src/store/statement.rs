@@ -1,7 +1,11 @@
-//! SQL, once for both databases: each statement is made here, and nowhere else is SQL written that touches a key.
+//! SQL, once for both databases: each statement is made here and in the files below, and nowhere else is SQL written that
+//! touches a key, a denial, a user or a team.
 //!
 //! Both take `$n` for a bound value, and values are always bound. What differs (the kept form of times and documents) is
 //! in [`super::param`]; the text is the same.
+
+pub(super) mod denials;
+pub(super) mod people;
 
 use std::borrow::Cow;
 use std::time::SystemTime;

@@ -3,10 +3,12 @@
 
 use std::sync::Arc;
 
-use portcullis_admin_api::store::{AuditQuery, KeyQuery, KeySort, KeyStatus};
+use portcullis_admin_api::store::{AuditQuery, DenialQuery, KeyQuery, KeySort, KeyStatus};
 use portcullis_bench::postgres::PostgresServer;
+use portcullis_filters::authn::jwt::deny_list::DeniedClaim;
 use portcullis_filters::authn::virtual_key::KeyHash;
 use portcullis_filters::cache::{CacheSettings, KeyCache};
+use portcullis_filters::directory::TeamName;
 use tokio_postgres::NoTls;
 
 use super::statement::Statement;
@@ -15,7 +17,7 @@ use super::*;
 /// Fifty thousand keys of a thousand users, every hundredth blocked, deleted, ending or rotated, in either dialect's words.
 fn fill(series: &str, digest: impl Fn(&str) -> String, time: impl Fn(&str) -> String, yes: &str) -> String {
     let (token, old, n) = (digest("n"), digest("-n"), "n");
-    let (created, end) = (time(n), time("n + 1000"));
+    let (created, end, no) = (time(n), time("n + 1000"), format!("NOT {yes}"));
     format!(
         "INSERT INTO virtual_keys (token, version, key_alias, alias_folded, user_id, team_id, organization_id, models,
            allowed_routes, aliases, expires, blocked, spend, settings, rotation_count, created_at, updated_at, deleted_at)
@@ -29,6 +31,13 @@ fn fill(series: &str, digest: impl Fn(&str) -> String, time: impl Fn(&str) -> St
          INSERT INTO audit_log (happened_at, actor, action, object_type, object_id, fields_before, fields_after)
          SELECT {created}, 'actor ' || (n % 100), 'action ' || (n % 100), 'key', 'object ' || (n % 1000), 'null', 'null'
          FROM {series};
+         INSERT INTO token_denials (claim, issuer, value, until, epoch, created_at)
+         SELECT CASE n % 3 WHEN 0 THEN 'jti' WHEN 1 THEN 'sub' ELSE 'sid' END, 'issuer', 'value ' || n, {end}, n, {created}
+         FROM {series};
+         INSERT INTO users (user_id, models, settings, created_at, updated_at, version)
+         SELECT 'user ' || n, '[]', '{{}}', {created}, {created}, 1 FROM {series};
+         INSERT INTO teams (team_id, team_alias, models, blocked, settings, created_at, updated_at, version)
+         SELECT 'team ' || n, 'Team ' || n, '[]', {no}, '{{}}', {created}, {created}, 1 FROM {series};
          ANALYZE;"
     )
 }
@@ -46,6 +55,12 @@ fn waited_for() -> Vec<(String, bool, Statement)> {
         ("end_grace".to_owned(), false, statement::end_grace(token, now)),
         ("replay".to_owned(), false, statement::replay(token, [0; 32])),
         ("aliases".to_owned(), true, listing::aliases(None, None, 0, 50).page),
+        ("user".to_owned(), false, statement::people::user("user 7")),
+        ("team".to_owned(), false, statement::people::team(TeamName::Id("team 7"))),
+        ("team by alias".to_owned(), false, statement::people::team(TeamName::Alias("Team 7"))),
+        ("denial".to_owned(), false, statement::denials::denial(DeniedClaim::Sub, "issuer", "value 7")),
+        ("denials since".to_owned(), true, statement::denials::since(49_990, now, 5_000)),
+        ("purge".to_owned(), false, statement::denials::purge(std::time::UNIX_EPOCH, 1_000)),
     ];
     let page = KeyQuery { limit: 50, now: Some(now), ..KeyQuery::default() };
     for sort in [KeySort::CreatedAt, KeySort::UpdatedAt, KeySort::Expires, KeySort::Alias, KeySort::Spend] {
@@ -70,6 +85,11 @@ fn waited_for() -> Vec<(String, bool, Statement)> {
         all.push((format!("{name}, page"), false, listing.page));
         all.push((format!("{name}, total"), false, listing.total));
     }
+    let listed = DenialQuery { claim: None, issuer: None, value: None, now, offset: 0, limit: 50 };
+    let one = DenialQuery { value: some("value 7"), ..listed.clone() };
+    all.push(("denied".to_owned(), true, listing::denials(&listed).page));
+    all.push(("denied, one value, page".to_owned(), false, listing::denials(&one).page));
+    all.push(("denied, one value, total".to_owned(), false, listing::denials(&one).total));
     let log = AuditQuery { limit: 50, ..AuditQuery::default() };
     let restricted = [
         ("log", log.clone()),

@@ -1,23 +1,29 @@
 //! A management API over a database file of its own, which is gone with the test.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
+use async_trait::async_trait;
 use axum::Router;
 use axum::body::Body;
 use http::{Method, Request, StatusCode};
 use http_body_util::BodyExt;
 use portcullis::store::{Store, StoreSettings, StoreUrl};
 use portcullis_admin_api::keys::rules::KeyRules;
+use portcullis_admin_api::logout::LogoutTokens;
 use portcullis_admin_api::{AdminState, router};
 use portcullis_filters::authn::failures::{FailureSettings, FailureThrottle};
+use portcullis_filters::authn::jwt::logout::LoggedOut;
 use portcullis_filters::authn::master::MasterKeys;
 use portcullis_filters::authn::virtual_key::VirtualKeyAuthenticator;
 use portcullis_filters::authn::{Authenticator, Authenticators, Gate};
 use portcullis_filters::cache::{CacheSettings, KeyCache};
 use portcullis_filters::credential::CredentialSlots;
+use portcullis_filters::denial::Denial;
 use serde_json::Value;
 use tokio::runtime::Handle;
 use tower::ServiceExt;
@@ -26,6 +32,7 @@ pub(crate) const MASTER: &str = "sk-master-0123456789";
 
 pub(crate) struct Node {
     pub(crate) router: Router,
+    pub(crate) store: Store,
     file: PathBuf,
 }
 
@@ -50,8 +57,9 @@ impl Node {
             rules: Arc::new(ArcSwap::from_pointee(KeyRules::new("derivation".into()))),
             deployments: Arc::new(Vec::new),
             models: Arc::new(|| Arc::new([])),
+            logout_tokens: Arc::new(Issuer),
         };
-        Self { router: router(state), file }
+        Self { router: router(state), store, file }
     }
 
     pub(crate) async fn call(
@@ -95,6 +103,23 @@ impl Node {
     pub(crate) fn bytes(&self) -> Vec<u8> {
         let files = ["", "-wal"].map(|side| std::fs::read(format!("{}{side}", self.file.display())));
         files.into_iter().flatten().flatten().collect()
+    }
+}
+
+/// An issuer whose logout tokens are `sid=...` or `sub=...`, issued now.
+struct Issuer;
+
+pub(crate) const ISSUER: &str = "https://idp.example";
+
+#[async_trait]
+impl LogoutTokens for Issuer {
+    async fn verify(&self, token: &str, _: Option<IpAddr>, now: SystemTime) -> Result<LoggedOut, Denial> {
+        let named = |claim: &str| token.strip_prefix(claim).map(str::to_owned);
+        let (sid, sub) = (named("sid="), named("sub="));
+        if sid.is_none() && sub.is_none() {
+            return Err(Denial::InvalidToken("not one of its words"));
+        }
+        Ok(LoggedOut { issuer: ISSUER.to_owned(), sub, sid, issued_at: now })
     }
 }
 

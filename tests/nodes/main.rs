@@ -7,6 +7,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod caller;
+mod denial;
 mod embedded;
 mod figures;
 mod flood;

@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may fail")]
 
+mod denials;
+mod directory;
 mod listing;
 mod nodes;
 mod opened;

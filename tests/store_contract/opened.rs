@@ -74,6 +74,7 @@ impl Drop for Place {
 
 /// What one process holds of a store.
 pub(crate) struct Node {
+    pub(crate) store: Store,
     pub(crate) admin: Arc<dyn AdminStore>,
     pub(crate) keys: Arc<dyn KeyStore>,
     pub(crate) cache: Arc<KeyCache>,
@@ -86,8 +87,9 @@ impl Node {
         let store = Store::open(StoreSettings::new(url.clone()), Arc::clone(&cache), Handle::current()).unwrap();
         let (running, shutdown) = watch::channel(false);
         let (admin, keys) = (store.admin(), store.keys());
-        tokio::spawn(async move { store.watch(shutdown).await });
-        Self { admin, keys, cache, _running: running }
+        let watched = store.clone();
+        tokio::spawn(async move { watched.watch(shutdown).await });
+        Self { store, admin, keys, cache, _running: running }
     }
 
     /// What a request with this key would be told, through the cache.
@@ -111,14 +113,19 @@ impl Node {
         hash: KeyHash,
         wanted: impl Fn(&Result<Option<Arc<KeyRecord>>, StoreUnavailable>) -> bool,
     ) {
-        let asking = async {
-            let mut pace = tokio::time::interval(Duration::from_millis(1));
-            while !wanted(&self.find(hash).await) {
-                pace.tick().await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(10), asking).await.expect("the answer comes within ten seconds");
+        eventually(async || wanted(&self.find(hash).await)).await;
     }
+}
+
+/// Asks until it is so; fails after ten seconds.
+pub(crate) async fn eventually(is_so: impl AsyncFn() -> bool) {
+    let asking = async {
+        let mut pace = tokio::time::interval(Duration::from_millis(1));
+        while !is_so().await {
+            pace.tick().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), asking).await.expect("it is so within ten seconds");
 }
 
 /// A whole second in 2026 plus this many microseconds.

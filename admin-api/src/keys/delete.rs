@@ -14,9 +14,9 @@ use crate::AdminState;
 use crate::authenticate::Caller;
 use crate::body::Fields;
 use crate::document::DeleteKeysRequest;
-use crate::keys::values::is_keepable;
 use crate::keys::{hash_of, rewrite};
 use crate::problem::{FieldProblem, Problem};
+use crate::store::is_keepable;
 
 /// Most keys in one request.
 const MAX_KEYS: usize = 1_000;

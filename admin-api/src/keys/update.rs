@@ -12,7 +12,7 @@ use crate::document::{BulkUpdateRequest, KeyDetails, UpdateKeyRequest};
 use crate::keys::fields::{Given, KEY_FIELDS, UPDATE_FIELDS, check};
 use crate::keys::{hash_of, rewrite, shown, values};
 use crate::problem::{FieldProblem, Problem};
-use crate::store::KeyRow;
+use crate::store::{KeyRow, is_keepable};
 use crate::timestamp::now;
 
 /// Most keys in one bulk request.
@@ -87,11 +87,8 @@ async fn named(
     if let Some(key) = given.text("key") {
         return Ok((key.to_owned(), hash_of(key).ok_or_else(Problem::key_not_found)?));
     }
-    let alias = given
-        .fields
-        .get("key_alias")
-        .and_then(Value::as_str)
-        .filter(|alias| !alias.is_empty() && values::is_keepable(alias));
+    let alias =
+        given.fields.get("key_alias").and_then(Value::as_str).filter(|alias| !alias.is_empty() && is_keepable(alias));
     let alias = alias.ok_or_else(|| Problem::invalid("key", "Name the key by key or by key_alias"))?;
     let row = state.store.key_by_alias(alias).await?.ok_or_else(Problem::key_not_found)?;
     Ok((row.token.to_string(), row.token))

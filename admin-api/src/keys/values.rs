@@ -7,22 +7,13 @@ use serde_json::{Map, Value};
 use crate::duration::Span;
 use crate::keys::fields::{KEY_FIELDS, Kind};
 use crate::problem::Problem;
-use crate::store::KeyRow;
+use crate::store::{KeyRow, is_keepable};
 
 /// Longest alias, in bytes.
 const MAX_ALIAS: usize = 255;
 
-/// Longest text that is searched by, in bytes: what an index of either database takes.
-const MAX_TEXT: usize = 1024;
-
 /// What is said of a text that is not [`is_keepable`].
 pub(crate) const UNKEEPABLE: &str = "String should have at most 1024 bytes and no control characters";
-
-/// Whether both databases can keep and index this text. PostgreSQL refuses NUL and long index entries, and a refusal there
-/// would look like an outage.
-pub(crate) fn is_keepable(text: &str) -> bool {
-    text.len() <= MAX_TEXT && !text.chars().any(char::is_control)
-}
 
 /// Refuses values that have the right type but no sense: negative limits, durations that cannot be read or end past
 /// the calendar, aliases that would break a log line or a path.

@@ -1,21 +1,27 @@
 //! Sends one request through the router and reads the answer.
 
-use std::sync::Arc;
+use std::net::IpAddr;
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
+use async_trait::async_trait;
 use axum::Router;
 use axum::body::Body;
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt;
 use portcullis_admin_api::keys::rules::KeyRules;
+use portcullis_admin_api::logout::LogoutTokens;
 use portcullis_admin_api::models::ServedModel;
 use portcullis_admin_api::{AdminState, ClientAddress, RequestId, router};
 use portcullis_filters::authn::failures::{FailureSettings, FailureThrottle};
+use portcullis_filters::authn::jwt::logout::LoggedOut;
 use portcullis_filters::authn::master::MasterKeys;
 use portcullis_filters::authn::virtual_key::VirtualKeyAuthenticator;
 use portcullis_filters::authn::{Authenticator, Authenticators, Gate};
 use portcullis_filters::cache::{CacheSettings, KeyCache};
 use portcullis_filters::credential::CredentialSlots;
+use portcullis_filters::denial::Denial;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
@@ -72,11 +78,7 @@ impl Api {
 
     pub(crate) fn with_rules(rules: KeyRules) -> Self {
         let store = Arc::new(Memory::default());
-        let settings = CacheSettings {
-            ttl: std::time::Duration::ZERO,
-            unknown_ttl: std::time::Duration::ZERO,
-            ..CacheSettings::default()
-        };
+        let settings = CacheSettings { ttl: Duration::ZERO, unknown_ttl: Duration::ZERO, ..CacheSettings::default() };
         let keys = VirtualKeyAuthenticator::new(
             store.clone(),
             Arc::new(KeyCache::new(settings)),
@@ -95,6 +97,7 @@ impl Api {
             rules: Arc::new(ArcSwap::from_pointee(rules)),
             deployments: Arc::new(Vec::new),
             models: Arc::new(served),
+            logout_tokens: Arc::new(Issuer),
         };
         Self { store, router: router(state) }
     }
@@ -123,6 +126,38 @@ impl Api {
     /// The string of a new key with these fields.
     pub(crate) async fn key(&self, fields: Value) -> String {
         self.post("/key/generate", fields).await.ok()["key"].as_str().unwrap().to_owned()
+    }
+}
+
+/// An issuer whose logout tokens are words.
+struct Issuer;
+
+pub(crate) const ISSUER: &str = "https://idp.example";
+
+/// When the issuer's logout tokens were issued: a whole second, a moment ago.
+pub(crate) fn logged_out_at() -> SystemTime {
+    static AT: LazyLock<u64> = LazyLock::new(|| SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() - 5);
+    UNIX_EPOCH + Duration::from_secs(*AT)
+}
+
+#[async_trait]
+impl LogoutTokens for Issuer {
+    async fn verify(&self, token: &str, source: Option<IpAddr>, _: SystemTime) -> Result<LoggedOut, Denial> {
+        assert_eq!(source, Some([192, 0, 2, 7].into()), "the verifier is told who asks");
+        let (sub, sid) = match token {
+            "of-a-session" => (Some("alice"), Some("session-1")),
+            "of-a-subject" => (Some("alice"), None),
+            "of-nobody" => (None, None),
+            "keys-away" => return Err(Denial::IssuerUnavailable("away")),
+            "throttled" => return Err(Denial::TooManyFailures { retry_after: Duration::from_secs(1) }),
+            _ => return Err(Denial::InvalidToken("not one of its words")),
+        };
+        Ok(LoggedOut {
+            issuer: ISSUER.to_owned(),
+            sub: sub.map(str::to_owned),
+            sid: sid.map(str::to_owned),
+            issued_at: logged_out_at(),
+        })
     }
 }
 

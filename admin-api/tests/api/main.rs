@@ -13,3 +13,4 @@ mod memory;
 mod models;
 mod roles;
 mod rotate;
+mod tokens;

@@ -9,8 +9,10 @@ use std::time::SystemTime;
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use portcullis_admin_api::store::{
-    AdminStore, AuditQuery, AuditRow, KeyQuery, KeyRow, KeyStatus, Page, Replay, Rotation, StoreError,
+    AdminStore, AuditQuery, AuditRow, DenialQuery, DenialRow, KeyQuery, KeyRow, KeyStatus, Page, Replay, Rotation,
+    StoreError,
 };
+use portcullis_filters::authn::jwt::deny_list::DeniedClaim;
 use portcullis_filters::authn::virtual_key::{KeyHash, KeyRecord, KeyStore, StoreUnavailable};
 use portcullis_filters::policy::Policy;
 
@@ -22,6 +24,7 @@ struct Tables {
     keys: BTreeMap<KeyHash, KeyRow>,
     graces: BTreeMap<KeyHash, (KeyHash, SystemTime)>,
     replays: BTreeMap<(KeyHash, [u8; 32]), Replay>,
+    denials: BTreeMap<(&'static str, String, String), DenialRow>,
     audit: Vec<AuditRow>,
     away: bool,
     conflicts: u32,
@@ -170,6 +173,40 @@ impl AdminStore for Memory {
             aliases.retain(|alias| search.is_none_or(|part| alias.contains(part)));
             aliases.sort_unstable();
             page(aliases, offset, limit)
+        })
+    }
+
+    async fn denial(&self, claim: DeniedClaim, issuer: &str, value: &str) -> Result<Option<DenialRow>, StoreError> {
+        let found =
+            self.read(|tables| tables.denials.get(&(claim.name(), issuer.to_owned(), value.to_owned())).cloned());
+        tokio::task::yield_now().await;
+        found
+    }
+
+    async fn put_denial(&self, mut row: DenialRow, audit: AuditRow) -> Result<DenialRow, StoreError> {
+        self.write(|tables| {
+            let name = (row.claim.name(), row.issuer.clone(), row.value.clone());
+            if tables.denials.get(&name).map_or(0, |stored| stored.epoch) != row.epoch {
+                return Err(StoreError::Conflict);
+            }
+            tables.record(audit);
+            row.epoch = tables.audit.len() as i64;
+            tables.denials.insert(name, row.clone());
+            Ok(row)
+        })
+    }
+
+    async fn denials(&self, query: &DenialQuery) -> Result<Page<DenialRow>, StoreError> {
+        let shows = |row: &&DenialRow| {
+            row.is_in_force(query.now)
+                && query.claim.is_none_or(|claim| row.claim == claim)
+                && query.issuer.as_ref().is_none_or(|issuer| row.issuer == *issuer)
+                && query.value.as_ref().is_none_or(|value| row.value == *value)
+        };
+        self.read(|tables| {
+            let mut rows: Vec<DenialRow> = tables.denials.values().filter(shows).cloned().collect();
+            rows.sort_by_key(|row| std::cmp::Reverse(row.epoch));
+            page(rows, query.offset, query.limit)
         })
     }
 

@@ -1,12 +1,17 @@
 //! Every route, by every kind of caller; and what is answered where there is no route.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use http::{Method, StatusCode};
+use portcullis_admin_api::Authenticated;
 use portcullis_admin_api::routes::{Role, Route, table};
+use portcullis_filters::authn::virtual_key::{KeyHash, KeyRecord};
+use portcullis_filters::policy::Policy;
+use portcullis_filters::principal::Principal;
 use serde_json::json;
 
-use crate::harness::{Api, MASTER};
+use crate::harness::{Api, MASTER, request};
 
 fn concrete(route: &Route) -> String {
     route.path.replace("{key}", &"0".repeat(64)).replace("{id}", "1").replace("{*rest}", "index.html")
@@ -27,7 +32,7 @@ async fn every_route_asks_for_its_role_and_nothing_less() {
         ]
         .map(|status| if matches!(status, 401 | 403) { status } else { 0 });
         let expected = match route.role {
-            Role::Open => [0, 0, 0, 0],
+            Role::Open | Role::Signed => [0, 0, 0, 0],
             Role::AnyKey => [401, 401, 0, 0],
             Role::Admin => [401, 401, 403, 0],
         };
@@ -41,6 +46,9 @@ fn what_is_open_is_listed_here_and_nowhere_else() {
     let probes = ["/", "/test", "/health/liveliness", "/health/liveness", "/health/readiness"];
     assert_eq!(open[..5], probes);
     assert_eq!(open[5..], ["/openapi.json", "/docs", "/docs/{*rest}"]);
+    let signed: Vec<_> =
+        table().into_iter().filter(|route| route.role == Role::Signed).map(|route| route.path).collect();
+    assert_eq!(signed, ["/sso/backchannel-logout"]);
 }
 
 #[tokio::test]
@@ -56,6 +64,27 @@ async fn refusals_are_in_litellms_envelope() {
     let forbidden = api.call(Method::POST, "/key/generate", Some(&plain), "{}").await;
     assert_eq!(forbidden.refusal(), (403, "auth_error".to_owned(), json!(null)));
     assert!(forbidden.text.contains("Only proxy admin can be used to generate, delete, update info"));
+}
+
+/// A proof of possession is good once, so the shell that has asked the gate hands on who it is.
+#[tokio::test]
+async fn who_is_known_already_is_not_asked_again_and_has_the_same_rights() {
+    let api = Api::new();
+    let key = KeyRecord {
+        id: KeyHash::of("sk-known-to-the-shell"),
+        alias: None,
+        user_id: None,
+        team_id: None,
+        organization_id: None,
+        policy: Policy::new(&[], &[], Default::default()),
+        expires: None,
+        blocked: false,
+    };
+    for (principal, status) in [(Principal::Master, 200), (Principal::Key(Arc::new(key)), 403)] {
+        let mut request = request(Method::GET, "/key/list", None, "");
+        request.extensions_mut().insert(Authenticated(principal.clone()));
+        assert_eq!(api.send(request).await.status.as_u16(), status, "{principal:?}");
+    }
 }
 
 #[tokio::test]
@@ -90,7 +119,7 @@ async fn every_operation_is_documented_once_under_its_route() {
         assert_eq!(operation["operationId"], route.operation.as_str(), "{}", route.path);
         assert!(!route.operation.is_empty() && names.insert(route.operation.clone()), "{}", route.operation);
         let guarded = operation["responses"].get("401").is_some() && operation["security"] != json!([{}]);
-        assert_eq!(guarded, route.role != Role::Open, "{}: {operation}", route.path);
+        assert_eq!(guarded, route.role.needs_credential(), "{}: {operation}", route.path);
         assert!(operation["summary"].as_str().is_some_and(|summary| !summary.is_empty()), "{}", route.path);
     }
     let request = &document["components"]["schemas"]["GenerateKeyRequest"];

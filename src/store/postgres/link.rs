@@ -44,7 +44,9 @@ impl Postgres {
             let was_up = match self.attach().await {
                 Ok(attached) => {
                     tracing::info!("connected to the database");
+                    self.0.listening.store(Some(Arc::clone(&attached.client)));
                     self.0.link.send_replace(Link::Up);
+                    self.0.invalidation.denials.notify_one();
                     self.lost(attached.follow(&self.0.invalidation).await);
                     true
                 }
@@ -74,6 +76,7 @@ impl Postgres {
         if is_news {
             tracing::error!(cause = %why, "the database is away: known keys go on, unknown keys are answered 503");
         }
+        self.0.listening.store(None);
         self.0.pool.retain(|_, _| false);
     }
 
@@ -87,7 +90,7 @@ impl Postgres {
         client.batch_execute("SET search_path TO portcullis").await?;
         migrations::apply_to_postgres(&mut client).await.context("migrating the database")?;
         client.batch_execute(&format!("LISTEN {CHANNEL}")).await.context("listening for changes")?;
-        let attached = Attached { client, driver: guard };
+        let attached = Attached { client: Arc::new(client), driver: guard };
         self.0.invalidation.start_over(attached.epoch().await?);
         Ok(attached)
     }
@@ -95,7 +98,7 @@ impl Postgres {
 
 /// A connection that listens.
 struct Attached {
-    client: Client,
+    client: Arc<Client>,
     driver: Driver,
 }
 
@@ -117,7 +120,7 @@ impl Attached {
             if invalidation.is_behind(epoch) {
                 sleep(GRACE).await;
                 if invalidation.is_behind(epoch) {
-                    tracing::warn!(epoch, "a notification was lost: every cached key is confirmed again");
+                    tracing::warn!(epoch, "a notification was lost: everything cached is confirmed again");
                     invalidation.start_over(epoch);
                 }
             }

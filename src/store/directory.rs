@@ -1,0 +1,86 @@
+//! Users and teams as the decision on a token asks for them: from memory like keys, else from the store.
+//!
+//! A record is remembered and forgotten under the hash of its kind and its id. A team that is asked for by its alias is
+//! remembered under the alias as well: whoever writes a team touches both names, before and after.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use portcullis_admin_api::store::is_keepable;
+use portcullis_filters::authn::virtual_key::{KeyHash, StoreUnavailable};
+use portcullis_filters::directory::{Directory, Enrolment, TeamName, TeamRecord, UserRecord};
+
+use super::row::{self, Row, Unreadable};
+use super::statement::{Statement, people};
+use super::{Inner, Lane};
+
+impl Directory for Inner {
+    fn user<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Option<Arc<UserRecord>>, StoreUnavailable>> {
+        async move {
+            if !is_keepable(id) {
+                return Ok(None); // no row can have it
+            }
+            let query = || async move { self.look_up(people::user(id), row::user).await.map(only) };
+            self.invalidation.caches.users.find_by(user(id), SystemTime::now(), query).await
+        }
+        .boxed()
+    }
+
+    fn team<'a>(&'a self, name: TeamName<'a>) -> BoxFuture<'a, Result<Option<Arc<TeamRecord>>, StoreUnavailable>> {
+        async move {
+            let (TeamName::Id(text) | TeamName::Alias(text)) = name;
+            if !is_keepable(text) {
+                return Ok(None);
+            }
+            let query = || async move { self.look_up(people::team(name), row::team).await.map(only) };
+            self.invalidation.caches.teams.find_by(team(name), SystemTime::now(), query).await
+        }
+        .boxed()
+    }
+
+    fn enrol(&self, enrolment: Enrolment) {
+        self.enrolments.ask(enrolment);
+    }
+}
+
+impl Inner {
+    async fn look_up<T: Send + 'static>(
+        &self,
+        statement: Statement,
+        decode: fn(&Row<'_>) -> Result<T, Unreadable>,
+    ) -> Result<Vec<T>, StoreUnavailable> {
+        self.read(statement, decode, Lane::Lookup).await.map_err(|error| StoreUnavailable(error.to_string()))
+    }
+}
+
+/// The row, if there is one and not several: an alias of several teams names none of them.
+fn only<T>(rows: Vec<T>) -> Option<T> {
+    let mut rows = rows.into_iter();
+    let first = rows.next();
+    if rows.next().is_some() {
+        tracing::warn!("a token names a team by an alias that several teams have: it counts as unknown");
+        return None;
+    }
+    first
+}
+
+/// The name under which what an enrolment makes is remembered, or its absence.
+pub(super) fn name_of(enrolment: &Enrolment) -> KeyHash {
+    match enrolment {
+        Enrolment::User { id, .. } => user(id),
+        Enrolment::Team { id } => team(TeamName::Id(id)),
+    }
+}
+
+fn user(id: &str) -> KeyHash {
+    KeyHash::of(&format!("user:{id}"))
+}
+
+fn team(name: TeamName<'_>) -> KeyHash {
+    KeyHash::of(&match name {
+        TeamName::Id(id) => format!("team:{id}"),
+        TeamName::Alias(alias) => format!("team-alias:{alias}"),
+    })
+}
