@@ -11,6 +11,7 @@ mod environment;
 mod field;
 mod files;
 mod http;
+mod jwt;
 mod key_rules;
 mod known;
 mod listen;
@@ -41,6 +42,7 @@ use tracing::level_filters::LevelFilter;
 pub use self::document::Position;
 pub use self::environment::process_environment;
 pub use self::http::HttpSettings;
+pub use self::jwt::{IssuerSettings, JwtSettings, KeySetSettings, KeySettings, OpaqueKind, OpaqueSettings};
 pub use self::key_rules::KeyRules;
 pub use self::listen::{Address, ListenSettings, NotAnAddress, TlsFiles};
 pub use self::models::ModelSettings;
@@ -70,6 +72,8 @@ pub struct Settings {
     pub cache: CacheSettings,
     /// The paths that the data listener serves; LiteLLM's `allowed_routes`.
     pub open_paths: OpenPaths,
+    /// Whose tokens are taken; `None`: nobody's.
+    pub jwt: Option<JwtSettings>,
     /// Headers that hold a credential beside the built-in ones.
     pub slots: SlotSettings,
     /// The deployments.
@@ -206,6 +210,7 @@ fn read(
         store: store::read(&reader, &general, &own),
         cache: store::read_cache(&general, &own),
         open_paths: open_paths::read(&general),
+        jwt: jwt::read(&reader, &general, &own, directory),
         slots: slots::read(&general, &own),
         pass_through: pass_through::read(&reader, &models),
         models,

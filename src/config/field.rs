@@ -64,6 +64,10 @@ impl<'r> Field<'r> {
         matches!(&self.node.value, Value::Scalar { text, .. } if text.is_empty())
     }
 
+    pub(super) fn is_scalar(&self) -> bool {
+        matches!(self.node.value, Value::Scalar { .. })
+    }
+
     pub(super) fn is_map(&self) -> bool {
         matches!(self.node.value, Value::Map(_))
     }
@@ -76,12 +80,26 @@ impl<'r> Field<'r> {
 
     /// Text. Empty text counts as absent.
     pub(super) fn text(&self) -> Option<String> {
+        self.any_text().filter(|text| !text.is_empty())
+    }
+
+    /// Text, where an absent one would mean something else: empty text is a mistake.
+    pub(super) fn some_text(&self) -> Option<String> {
+        let text = self.any_text()?;
+        if text.is_empty() {
+            self.mistake("is empty");
+            return None;
+        }
+        Some(text)
+    }
+
+    fn any_text(&self) -> Option<String> {
         let Resolved { text, plain } = self.resolved("text")?;
         if plain && scalar::truth(&text).is_some() {
             self.mistake("expected text, found a truth value; put it in quotes");
             return None;
         }
-        (!text.is_empty()).then_some(text)
+        Some(text)
     }
 
     /// Text that is never shown; may not be empty.
@@ -123,9 +141,18 @@ impl<'r> Field<'r> {
         self.bounded(&what, &bounds, scalar::bytes)
     }
 
-    /// Text that `parse` understands. Its error is the message; it must not repeat the text.
+    /// Text that `parse` understands. Its error is the message; it must not repeat the text. Empty text counts as absent.
     pub(super) fn parsed<T, E: Display>(&self, parse: impl FnOnce(&str) -> Result<T, E>) -> Option<T> {
-        match parse(&self.text()?) {
+        self.understood(&self.text()?, parse)
+    }
+
+    /// As [`Self::parsed`], but empty text is a mistake.
+    pub(super) fn some_parsed<T, E: Display>(&self, parse: impl FnOnce(&str) -> Result<T, E>) -> Option<T> {
+        self.understood(&self.some_text()?, parse)
+    }
+
+    fn understood<T, E: Display>(&self, text: &str, parse: impl FnOnce(&str) -> Result<T, E>) -> Option<T> {
+        match parse(text) {
             Ok(value) => Some(value),
             Err(error) => {
                 self.mistake(error.to_string());
@@ -154,6 +181,21 @@ impl<'r> Field<'r> {
         items.iter().enumerate().map(item).collect()
     }
 
+    /// As [`Self::items`], where an empty list would mean what nobody means by it.
+    pub(super) fn some_items(&self) -> Option<Vec<Field<'r>>> {
+        let items = self.items();
+        if items.is_empty() {
+            self.mistake("is empty");
+            return None;
+        }
+        Some(items)
+    }
+
+    /// The texts of a list that is not empty.
+    pub(super) fn texts(&self) -> Option<Vec<String>> {
+        self.some_items()?.iter().map(Field::some_text).collect()
+    }
+
     /// The mapping that this value is.
     pub(super) fn section(&self, known: &'static Known) -> Section<'r> {
         let entries = match &self.node.value {
@@ -173,6 +215,15 @@ impl<'r> Field<'r> {
         }
         self.mistake(format!("expected a list, found {}", self.kind()));
         Vec::new()
+    }
+
+    /// As [`Self::list`], where an empty list would mean what nobody means by it.
+    pub(super) fn some_list(&self) -> Option<Vec<Field<'r>>> {
+        if matches!(self.node.value, Value::List(_)) {
+            return self.some_items();
+        }
+        self.mistake(format!("expected a list, found {}", self.kind()));
+        None
     }
 
     /// Keys and values of a mapping whose keys the operator chooses.

@@ -3,6 +3,10 @@
 //! The one table that tells the classes apart (`known.rs` applies it). The names are those that LiteLLM 1.109 and its
 //! documentation know. When a setting becomes honoured its line disappears here: `Section::field` asks for it instead.
 
+mod jwt;
+
+pub(super) use self::jwt::{JWT, JWT_ISSUER};
+
 use super::known::Known;
 
 const LATER: &str = "restricts access and is not honoured by this version: remove it to start without the restriction";
@@ -83,10 +87,7 @@ pub(super) const GENERAL: Known = Known {
         ("custom_key_update", LATER),
         ("database_extra_connection_params", "write connection parameters such as sslmode into database_url"),
         ("default_team_disabled", LATER),
-        ("enable_jwt_auth", IDENTITY),
-        ("enable_oauth2_auth", IDENTITY),
         ("enable_oauth2_proxy_auth", IDENTITY),
-        ("enforce_rbac", LATER),
         ("enforce_user_param", LATER),
         ("enforced_params", LATER),
         ("fail_closed_budget_enforcement", LIMIT),
@@ -94,12 +95,10 @@ pub(super) const GENERAL: Known = Known {
         ("global_max_parallel_requests", LIMIT),
         ("key_management_settings", SECRET_STORE),
         ("key_management_system", SECRET_STORE),
-        ("litellm_jwtauth", IDENTITY),
         ("max_parallel_requests", LIMIT),
         ("max_response_size_mb", LIMIT),
         ("oauth2_config_mappings", IDENTITY),
         ("reject_clientside_metadata_tags", LATER),
-        ("role_permissions", LATER),
         ("service_account_settings", LATER),
         ("use_azure_key_vault", SECRET_STORE),
         ("use_google_kms", SECRET_STORE),

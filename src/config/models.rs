@@ -200,7 +200,15 @@ pub(super) fn finish_base(base: &mut Url, provider: &Provider) {
 
 /// Without TLS everybody on the way reads the key. Within a machine or a private network that may be meant.
 fn warn_of_plain_text(reader: &Reader<'_>, origin: &str, base: &Url, with_key: bool) {
-    let near = match base.host() {
+    if is_plain_and_public(base) {
+        let what = if with_key { "the provider's key and every prompt" } else { "every prompt" };
+        reader.warn(format!("{origin}: api_base is plain http to a public host; {what} can be read on the way"));
+    }
+}
+
+/// Whether an address is without TLS and, as far as its name tells, neither on this machine nor in a private network.
+pub(super) fn is_plain_and_public(url: &Url) -> bool {
+    let near = match url.host() {
         Some(Host::Domain(name)) => {
             !name.contains('.') || [".local", ".internal", ".localhost", ".svc"].iter().any(|end| name.ends_with(end))
         }
@@ -208,10 +216,7 @@ fn warn_of_plain_text(reader: &Reader<'_>, origin: &str, base: &Url, with_key: b
         Some(Host::Ipv6(address)) => address.is_loopback() || address.is_unique_local(),
         None => true,
     };
-    if base.scheme() == "http" && !near {
-        let what = if with_key { "the provider's key and every prompt" } else { "every prompt" };
-        reader.warn(format!("{origin}: api_base is plain http to a public host; {what} can be read on the way"));
-    }
+    url.scheme() == "http" && !near
 }
 
 pub(super) fn key_from(reader: &Reader<'_>, provider: &Provider) -> Option<Secret> {

@@ -224,7 +224,7 @@ impl<'r> Section<'r> {
         self.at
     }
 
-    fn path_of(&self, key: &str) -> String {
+    pub(super) fn path_of(&self, key: &str) -> String {
         join(&self.path, key)
     }
 
@@ -254,7 +254,7 @@ impl<'r> Section<'r> {
 }
 
 /// Whether a value switches nothing on: absent, false, or empty.
-fn is_off(node: &Node) -> bool {
+pub(super) fn is_off(node: &Node) -> bool {
     match &node.value {
         Value::Scalar { text, plain } => {
             text.is_empty() || *plain && (scalar::is_null(text) || scalar::truth(text) == Some(false))

@@ -1,6 +1,7 @@
 //! What a client may present, and where: the master keys, and the headers beside the built-in ones.
 
 use http::HeaderName;
+use portcullis_filters::credential::CredentialSlots;
 use portcullis_filters::secret::Secret;
 
 use super::reader::{Reader, Section};
@@ -12,10 +13,13 @@ pub struct SlotSettings {
     pub key_header: Option<HeaderName>,
     /// Come after the built-in headers, in this order.
     pub additional_headers: Vec<HeaderName>,
+    /// In which a proxy in front hands over the client's certificate (`Client-Cert` of RFC 9440). Counts from
+    /// `trusted_proxy_ranges` only; is never forwarded.
+    pub certificate_header: Option<HeaderName>,
 }
 
 /// Headers that the protocol needs or that carry something else: stripped as a credential they would be missed.
-const TAKEN: [&str; 16] = [
+const TAKEN: [&str; 17] = [
     "accept",
     "connection",
     "content-encoding",
@@ -23,6 +27,7 @@ const TAKEN: [&str; 16] = [
     "content-type",
     "cookie",
     "date",
+    "dpop",
     "expect",
     "host",
     "keep-alive",
@@ -39,7 +44,22 @@ pub(super) fn read(general: &Section<'_>, own: &Section<'_>) -> SlotSettings {
     SlotSettings {
         key_header: general.field("litellm_key_header_name").and_then(|field| field.parsed(header_name)),
         additional_headers: names.iter().filter_map(|name| name.parsed(header_name)).collect(),
+        certificate_header: certificate_header(general, own),
     }
+}
+
+fn certificate_header(general: &Section<'_>, own: &Section<'_>) -> Option<HeaderName> {
+    let field = own.field("client_certificate_header")?;
+    if general.field("trusted_proxy_ranges").is_none_or(|field| field.items().is_empty()) {
+        field.mistake(
+            "counts only from general_settings.trusted_proxy_ranges, and none is given: anybody could send it",
+        );
+    }
+    field.parsed(|text| {
+        let name = header_name(text)?;
+        let holds_credential = CredentialSlots::default().headers().any(|slot| *slot == name);
+        if holds_credential { Err("this header holds a credential") } else { Ok(name) }
+    })
 }
 
 fn header_name(text: &str) -> Result<HeaderName, &'static str> {

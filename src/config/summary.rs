@@ -1,16 +1,19 @@
 //! What will be in force, as lines for a person. Secrets appear only as being there.
 
-use portcullis_filters::path::OpenPaths;
+use std::time::Duration;
 
-use super::{ModelSettings, Settings};
+use portcullis_filters::authn::jwt::algorithm::Algorithm;
+use portcullis_filters::path::OpenPaths;
+use url::Url;
+
+use super::{IssuerSettings, JwtSettings, KeySettings, ModelSettings, OpaqueKind, OpaqueSettings, Settings};
 
 impl Settings {
     /// One line a setting, in the order in which a request meets them.
     #[must_use]
     pub fn summary(&self) -> Vec<String> {
-        let Self { listen, store, cache, slots, routing, http, telemetry, keys, open_paths, .. } = self;
+        let Self { listen, store, cache, jwt, slots, routing, http, telemetry, keys, open_paths, .. } = self;
         let admin = listen.admin.as_ref().map_or("off".to_owned(), ToString::to_string);
-        let seconds = |time: std::time::Duration| format!("{} s", time.as_secs_f64());
         let mut lines = vec![
             format!("data listener: {}{}", listen.data, if listen.tls.is_some() { ", TLS" } else { ", plain HTTP" }),
             format!("admin listener: {admin}"),
@@ -30,6 +33,7 @@ impl Settings {
                 seconds(cache.max_stale)
             ),
         ];
+        lines.extend(jwt.iter().flat_map(jwt_lines));
         if open_paths != &OpenPaths::default() {
             lines.push("routes: only those of general_settings.allowed_routes".to_owned());
         }
@@ -75,6 +79,60 @@ impl Settings {
         ));
         lines
     }
+}
+
+fn jwt_lines(jwt: &JwtSettings) -> Vec<String> {
+    let mut lines: Vec<_> = jwt.issuers.iter().map(issuer_line).collect();
+    lines.extend(jwt.opaque.iter().map(opaque_line));
+    let proofs = match jwt.proof.public_urls.len() {
+        0 => "no DPoP proof is taken without public_urls".to_owned(),
+        _ => format!("DPoP proofs up to {} old", seconds(jwt.proof.max_age)),
+    };
+    lines.push(format!(
+        "tokens: {} remembered for {}; deny list {}; {proofs}",
+        jwt.cache.max_tokens,
+        seconds(jwt.cache.ttl),
+        if jwt.deny_list_required { "required" } else { "best effort" }
+    ));
+    lines
+}
+
+fn issuer_line(issuer: &IssuerSettings) -> String {
+    let name = issuer.name.as_deref().unwrap_or("of any name");
+    let keys = match &issuer.keys {
+        KeySettings::Fetched(set) => set.urls.iter().map(address).collect::<Vec<_>>().join(" and "),
+        KeySettings::Fixed(_) => "the configuration".to_owned(),
+    };
+    let algorithms = if issuer.algorithms == Algorithm::ASYMMETRIC {
+        "every algorithm with a public key".to_owned()
+    } else {
+        issuer.algorithms.iter().map(|algorithm| algorithm.name()).collect::<Vec<_>>().join(", ")
+    };
+    format!("issuer {name}: {}, keys from {keys}, {algorithms}", audience(&issuer.audiences))
+}
+
+fn opaque_line(server: &OpaqueSettings) -> String {
+    let kind = match &server.kind {
+        OpaqueKind::Introspection { .. } => "introspection, client secret set",
+        OpaqueKind::Userinfo => "userinfo",
+    };
+    let (address, audience) = (address(&server.url), audience(&server.audiences));
+    format!("opaque tokens: {kind}, at {address}, {audience}, remembered for {}", seconds(server.cache_ttl))
+}
+
+fn audience(audiences: &[String]) -> String {
+    if audiences.is_empty() { "any audience".to_owned() } else { format!("audience {}", audiences.join(", ")) }
+}
+
+/// Without the query, in which somebody may have put a key.
+fn address(url: &Url) -> String {
+    let mut url = url.clone();
+    url.set_query(None);
+    url.into()
+}
+
+fn seconds(time: Duration) -> String {
+    format!("{} s", time.as_secs_f64())
 }
 
 fn model_line(model: &ModelSettings) -> String {

@@ -9,6 +9,10 @@ use super::*;
 
 mod examples;
 mod hostile;
+mod jwt;
+mod jwt_mistakes;
+mod jwt_own;
+mod jwt_own_mistakes;
 mod mistakes;
 mod settings;
 

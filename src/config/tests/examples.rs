@@ -58,18 +58,22 @@ general_settings:
         ]
     );
 
-    for (line, key) in
-        [("enable_jwt_auth: true", "enable_jwt_auth"), ("custom_auth: custom_auth.user_api_key_auth", "custom_auth")]
-    {
-        let found = mistake(&format!("general_settings:\n  master_key: sk-1234\n  {line}\n"));
-        assert_eq!(
-            found,
-            format!(
-                "general_settings.{key} (config.yaml:3:3): decides who is let in and is not honoured by this version: \
-                 remove it to start without it"
-            )
-        );
-    }
+    let keycloak = "general_settings:\n  master_key: sk-1234\n  enable_jwt_auth: true\n";
+    let keys = ("JWT_PUBLIC_KEY_URL", "http://keycloak:8080/realms/litellm/protocol/openid-connect/certs");
+    let warnings = load_with(keycloak, &[keys]).unwrap().warnings;
+    assert!(warnings.len() == 2 && warnings[1].contains("JWT_ISSUER and JWT_AUDIENCE are not set"), "{warnings:?}");
+    let found = mistake(keycloak);
+    assert!(
+        found.starts_with("general_settings.enable_jwt_auth (config.yaml:3:3): Missing JWT Public Key URL"),
+        "{found}"
+    );
+
+    let found = mistake("general_settings:\n  master_key: sk-1234\n  custom_auth: custom_auth.user_api_key_auth\n");
+    assert_eq!(
+        found,
+        "general_settings.custom_auth (config.yaml:3:3): decides who is let in and is not honoured by this version: \
+         remove it to start without it"
+    );
 }
 
 #[test]
@@ -192,6 +196,20 @@ fn the_readme_names_every_key_and_no_other() {
     let text = "\
 model_list: [{model_name: a, litellm_params: {model: mock/a}, model_info: {}}]
 router_settings: {model_group_alias: {a: {model: b}}}
+general_settings:
+  enable_jwt_auth: true
+  enforce_rbac: true
+  role_permissions: [{role: team, models: [a]}]
+  litellm_jwtauth:
+    roles_jwt_field: roles
+    role_mappings: [{role: a, internal_role: team}]
+    enforce_scope_based_access: true
+    scope_mappings: [{scope: a, models: [a]}]
+    issuers: [{issuer: 'https://a', audience: a}]
+portcullis:
+  jwt:
+    issuers: [{issuer: 'https://b', audience: a, claims: {user_id_jwt_field: sub}}]
+    introspection: [{url: 'https://a', client_id: a, client_secret: a, claims: {user_id_jwt_field: sub}}]
 ";
     let (root, flaws) = document::parse(&"x".into(), text);
     assert!(flaws.is_empty());
@@ -207,18 +225,25 @@ router_settings: {model_group_alias: {a: {model: b}}}
         "portcullis.store",
         "portcullis.http",
         "portcullis.telemetry",
+        "portcullis.jwt",
+        "portcullis.jwt.dpop",
+        "general_settings.litellm_jwtauth",
         "model_list[].litellm_params",
         "model_list[].model_info",
         // Not a section of fixed keys: the names are the operator's.
         "router_settings.model_group_alias.a.model",
         "router_settings.model_group_alias.a.hidden",
     ];
-    let asked: BTreeSet<String> = findings
-        .asked
-        .into_iter()
-        .filter(|key| !sections.contains(&key.as_str()))
-        .chain(["include".to_owned()])
-        .collect();
+    assert!(findings.mistakes.is_empty(), "{:?}", findings.mistakes);
+    // The README names the options of claims once.
+    let (options, asked): (BTreeSet<_>, BTreeSet<_>) =
+        findings.asked.into_iter().partition(|key| key.contains("[].claims."));
+    for (_, option) in options.iter().filter_map(|key| key.split_once("[].claims.")) {
+        let of_block = format!("general_settings.litellm_jwtauth.{option}");
+        assert!(option.contains("[]") || asked.contains(&of_block), "{option}");
+    }
+    let asked: BTreeSet<String> =
+        asked.into_iter().filter(|key| !sections.contains(&key.as_str())).chain(["include".to_owned()]).collect();
     let readme = fs::read_to_string(folder_of_files().join("README.md")).unwrap();
     let named: BTreeSet<String> = readme
         .lines()
@@ -239,6 +264,8 @@ fn the_migration_page_names_what_is_refused_and_what_has_no_effect() {
     let known = [
         ("top level", &litellm::ROOT),
         ("general_settings", &litellm::GENERAL),
+        ("litellm_jwtauth", &litellm::JWT),
+        ("litellm_jwtauth.issuers[]", &litellm::JWT_ISSUER),
         ("litellm_settings", &litellm::LITELLM),
         ("router_settings", &litellm::ROUTER),
         ("model_list[]", &litellm::DEPLOYMENT),

@@ -84,6 +84,10 @@ fn each_mistake_is_named_with_its_place() {
             "portcullis.additional_key_headers[1] (config.yaml:1:44): not a header name",
         ),
         (
+            "portcullis: {public_urls: ['https://a.example', a.example]}",
+            "portcullis.public_urls[1] (config.yaml:1:49): expected an address such as https://llm.example.com",
+        ),
+        (
             "general_settings: {litellm_key_header_name: Cookie}",
             "general_settings.litellm_key_header_name (config.yaml:1:45): this header has a meaning of its own",
         ),
@@ -182,12 +186,10 @@ fn a_restriction_that_is_not_in_force_stops_the_start_unless_it_is_off() {
         "admin_only_routes",
         "custom_auth",
         "custom_key_generate",
-        "enable_jwt_auth",
-        "enable_oauth2_auth",
+        "enable_oauth2_proxy_auth",
         "enforce_user_param",
-        "litellm_jwtauth",
+        "oauth2_config_mappings",
         "max_parallel_requests",
-        "role_permissions",
     ] {
         let found = mistake(&format!("general_settings: {{{key}: x.y}}"));
         assert!(found.contains(key) && found.contains("remove it to start without"), "{found}");

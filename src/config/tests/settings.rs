@@ -37,11 +37,13 @@ fn nothing_configured_is_the_zero_configuration() {
 fn every_key_of_our_own_is_honoured() {
     let settings = settings(
         "\
+general_settings: {trusted_proxy_ranges: [10.0.0.0/8]}
 portcullis:
   listen: {data: '[::1]:8443', admin: off, admin_on_data: no, tls: {cert: tls/a.pem, key: /etc/a.key}}
   threads: 3
   master_keys: [sk-one, sk-two, sk-one]
   additional_key_headers: [X-Team-Key, x-other]
+  client_certificate_header: Client-Cert
   store: {lookup_timeout: 500ms}
   cache: {unknown_ttl: 1, max_unknown: 2, max_stale: 0}
   http: {head_timeout: 1, max_head_size: 64KiB, max_headers: 50, body_timeout: 2m, max_buffered_size: 1GiB, keep_alive: 5, max_connections: 7, stop_timeout: 1h}
@@ -57,6 +59,7 @@ portcullis:
     assert_eq!(settings.listen.threads, 3);
     assert_eq!(settings.master_keys.iter().map(Secret::expose).collect::<Vec<_>>(), ["sk-one", "sk-two"]);
     assert_eq!(settings.slots.additional_headers, ["x-team-key", "x-other"]);
+    assert_eq!(settings.slots.certificate_header.unwrap(), "client-cert");
     assert_eq!(
         (settings.cache.unknown_ttl, settings.cache.max_unknown, settings.cache.max_stale),
         (seconds(1), 2, seconds(0))
@@ -72,7 +75,7 @@ portcullis:
         keep_alive: seconds(5),
         max_connections: 7,
         stop_timeout: seconds(3600),
-        trusted_proxies: Vec::new(),
+        trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],
     };
     assert_eq!(settings.http, expected);
     assert_eq!(settings.telemetry.log_format, LogFormat::Json);
