@@ -8,7 +8,7 @@ use std::net::{TcpListener, ToSocketAddrs};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
@@ -21,13 +21,16 @@ use pingora::services::listening::Service;
 use pingora_proxy::http_proxy;
 use portcullis_admin_api::AdminState;
 use portcullis_filters::authn::failures::{FailureSettings, FailureThrottle};
+use portcullis_filters::authn::jwt::proof::used::{MAX_USED, UsedProofs};
 use portcullis_filters::cache::KeyCache;
+use reqwest::redirect;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
 
+use crate::background::key_sets::KeySets;
 use crate::background::{admin, announce, reload, stop};
 use crate::config::{Loaded, Overrides, Settings};
-use crate::live::Makings;
+use crate::live::{GateLogouts, Makings, TokenMakings};
 use crate::proxy::connection::Edge;
 use crate::proxy::management::Management;
 use crate::proxy::upstream::Resolver;
@@ -72,6 +75,7 @@ fn serve_with(source: Source, loaded: Loaded, log: Log) -> Result<()> {
         keys: store.keys(),
         cache,
         failures: Arc::new(FailureThrottle::new(FailureSettings::default())),
+        tokens: token_makings(&store, &control)?,
         stored_master_key: Arc::default(),
     };
     let live = Arc::new(ArcSwap::from_pointee(makings.live(&settings)));
@@ -87,6 +91,7 @@ fn serve_with(source: Source, loaded: Loaded, log: Log) -> Result<()> {
         rules: Arc::clone(&rules),
         deployments: Arc::new(move || deployments.load().deployments()),
         models: Arc::new(move || Arc::clone(&served.load().served)),
+        logout_tokens: Arc::new(GateLogouts(Arc::clone(&gate))),
     };
     let router = portcullis_admin_api::router(state);
     let active = Arc::new(AtomicUsize::new(0));
@@ -127,6 +132,20 @@ fn serve_with(source: Source, loaded: Loaded, log: Log) -> Result<()> {
 
     server.run(RunArgs { shutdown_signal: Box::new(stop::Signals { stopping }) });
     Ok(())
+}
+
+fn token_makings(store: &Store, control: &Runtime) -> Result<TokenMakings> {
+    // A redirect would let whoever answers choose whose keys count, and carry tokens to where they do not belong.
+    let client = reqwest::Client::builder().redirect(redirect::Policy::none()).build();
+    let client = client.context("starting the HTTP client for issuers")?;
+    Ok(TokenMakings {
+        key_sets: Arc::new(KeySets::new(client.clone(), control.handle().clone())),
+        client,
+        control: control.handle().clone(),
+        deny_list: store.deny_list(),
+        used_proofs: Arc::new(UsedProofs::new(MAX_USED, SystemTime::now())),
+        directory: store.directory(),
+    })
 }
 
 /// The store alone, for commands that need no proxy.

@@ -2,5 +2,7 @@
 
 pub mod admin;
 pub mod announce;
+pub mod introspection;
+pub mod key_sets;
 pub mod reload;
 pub mod stop;

@@ -23,6 +23,10 @@ use url::Url;
 use crate::config::{KeyRules, ModelSettings, ProviderKind, Settings};
 use crate::proxy::Live;
 
+mod tokens;
+
+pub use tokens::{GateLogouts, TokenMakings};
+
 /// What outlives a reload: the store, what is remembered of it, and who failed.
 #[derive(Clone)]
 pub struct Makings {
@@ -32,6 +36,8 @@ pub struct Makings {
     pub cache: Arc<KeyCache>,
     /// Who presented unknown ones.
     pub failures: Arc<FailureThrottle>,
+    /// What tokens need.
+    pub tokens: TokenMakings,
     /// Digest of the master key that was made at the first start; counts only while none is configured.
     pub stored_master_key: Arc<ArcSwapOption<KeyHash>>,
 }
@@ -70,14 +76,18 @@ impl Makings {
         };
         let keys =
             VirtualKeyAuthenticator::new(Arc::clone(&self.keys), Arc::clone(&self.cache), Arc::clone(&self.failures));
-        let opaque = settings.master_keys.iter().any(|key| !key.expose().starts_with("sk-"));
+        let mut chain = settings.jwt.as_ref().map(|jwt| self.tokens.chain(jwt, &self.failures)).unwrap_or_default();
+        chain.extend([Authenticator::Master(master), Authenticator::VirtualKey(keys)]);
+        let asked_about = settings.jwt.as_ref().is_some_and(|jwt| !jwt.opaque.is_empty());
+        let opaque = asked_about || settings.master_keys.iter().any(|key| !key.expose().starts_with("sk-"));
         Gate {
             slots: CredentialSlots {
                 replacing: settings.slots.key_header.clone(),
                 additional: settings.slots.additional_headers.clone(),
-                shapes: Shapes { jwt: false, opaque },
+                certificate: settings.slots.certificate_header.clone(),
+                shapes: Shapes { jwt: settings.jwt.as_ref().is_some_and(|jwt| !jwt.issuers.is_empty()), opaque },
             },
-            authenticators: Authenticators::new(vec![Authenticator::Master(master), Authenticator::VirtualKey(keys)]),
+            authenticators: Authenticators::new(chain),
         }
     }
 }

@@ -96,6 +96,7 @@ async fn authenticate(gate: &ArcSwap<Gate>, request: &Parts, source: IpAddr) -> 
         query: request.uri.query(),
         headers: &request.headers,
         source: Some(source),
+        client_certificate: None,
     };
     let gate = gate.load_full();
     gate.authenticate(&head, SystemTime::now()).await.map(|_| ())

@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 use pingora::prelude::Error;
 use pingora_proxy::Session;
+use portcullis_filters::authn::jwt::proof::certificate::thumbprint_from_header;
 use portcullis_filters::denial::Denial;
 use portcullis_filters::endpoint::{Dialect, dialect_of};
 use portcullis_filters::head::RequestHead;
@@ -57,6 +58,8 @@ pub struct RequestContext {
     pub(super) path: Option<CanonicalPath>,
     pub(super) dialect: Dialect,
     pub(super) source: Option<IpAddr>,
+    /// The thumbprint of the client's certificate, as a trusted proxy passed it on.
+    pub(super) client_certificate: Option<[u8; 32]>,
     /// What the strict HTTP layer found; answered in `request_filter`.
     pub(super) malformed: Option<Denial>,
     pub(super) admission: Option<Admission>,
@@ -84,6 +87,7 @@ impl RequestContext {
             path: None,
             dialect: Dialect::OpenAi,
             source: None,
+            client_certificate: None,
             malformed: None,
             admission: None,
             outgoing_body: Bytes::new(),
@@ -106,6 +110,9 @@ impl RequestContext {
         let peer = session.client_addr().and_then(|address| address.as_inet()).map(|address| address.ip());
         self.dialect = dialect_of(path.as_str(), &header.headers);
         self.source = peer.map(|peer| source_of(peer, &header.headers, &self.live.http));
+        let certificate = self.live.gate.slots.certificate.as_ref();
+        self.client_certificate =
+            certificate.zip(peer).and_then(|(name, peer)| certificate_of(peer, &header.headers, name, &self.live.http));
         self.path = Some(path);
     }
 
@@ -119,6 +126,7 @@ impl RequestContext {
             query: header.uri.query(),
             headers: &header.headers,
             source: self.source,
+            client_certificate: self.client_certificate,
         })
     }
 
@@ -150,6 +158,10 @@ impl RequestContext {
 
     pub(super) fn note_principal(&mut self, principal: &Principal) {
         self.principal = Some(principal.clone());
+    }
+
+    pub(super) fn principal(&self) -> Option<&Principal> {
+        self.principal.as_ref()
     }
 
     pub(super) fn note_operation(&mut self, operation: &Operation) {
@@ -211,8 +223,7 @@ impl Drop for Active {
 /// Who is calling, seen through the operator's own proxies: the right-most address of `X-Forwarded-For` that is none of
 /// them. A peer that is not trusted is itself the source, whatever it claims.
 fn source_of(peer: IpAddr, headers: &HeaderMap, http: &HttpSettings) -> IpAddr {
-    let trusted =
-        |address: IpAddr| http.trusted_proxies.iter().any(|network| network.contains(&address.to_canonical()));
+    let trusted = |address| is_trusted(address, http);
     let mut source = peer;
     if !trusted(peer) {
         return peer;
@@ -226,9 +237,45 @@ fn source_of(peer: IpAddr, headers: &HeaderMap, http: &HttpSettings) -> IpAddr {
     source
 }
 
+/// The certificate that the client showed to the operator's own proxy. Two values are none: one of them may be the
+/// client's own word.
+fn certificate_of(peer: IpAddr, headers: &HeaderMap, name: &HeaderName, http: &HttpSettings) -> Option<[u8; 32]> {
+    let mut values = headers.get_all(name).iter();
+    let (value, None) = (values.next()?, values.next()) else { return None };
+    if is_trusted(peer, http) { thumbprint_from_header(value) } else { None }
+}
+
+fn is_trusted(address: IpAddr, http: &HttpSettings) -> bool {
+    http.trusted_proxies.iter().any(|network| network.contains(&address.to_canonical()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_certificate_counts_only_from_a_trusted_proxy_and_only_one() {
+        let http = HttpSettings {
+            trusted_proxies: vec!["10.0.0.0/8".parse().expect("a network")],
+            ..HttpSettings::for_tests()
+        };
+        let name = HeaderName::from_static("client-cert");
+        let (one, other) = (":MAMCAQE=:", ":MAMCAQI=:");
+        for (peer, values, counts) in [
+            ("10.0.0.1", &[one][..], true),
+            ("::ffff:10.0.0.1", &[one], true),
+            ("192.0.2.9", &[one], false),
+            ("10.0.0.1", &[one, other], false),
+            ("10.0.0.1", &[], false),
+        ] {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(&name, value.parse().expect("a header value"));
+            }
+            let peer = peer.parse().expect("an address");
+            assert_eq!(certificate_of(peer, &headers, &name, &http).is_some(), counts, "{peer} {values:?}");
+        }
+    }
 
     #[test]
     fn forwarded_addresses_count_only_behind_trusted_proxies() {

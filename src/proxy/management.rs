@@ -1,7 +1,7 @@
 //! LiteLLM's management paths on the data listener: the same router that the admin listener serves, called in process.
 //!
-//! The router authenticates and authorises by itself. The credential is checked here as well, before the body: on this
-//! listener nobody gets a byte of a body read without one.
+//! The credential is checked here, before the body: on this listener nobody gets a byte of a body read without one, but for
+//! the few bytes that are a credential themselves. What the principal may do there is for the router to say.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use http_body_util::BodyExt;
 use pingora::{Error, ErrorType, OrErr};
 use pingora_proxy::Session;
 use portcullis_admin_api::routes::{Role, Route};
-use portcullis_admin_api::{ClientAddress, RequestId};
+use portcullis_admin_api::{Authenticated, ClientAddress, RequestId};
 use portcullis_filters::denial::Denial;
 use portcullis_filters::endpoint::BodyKind;
 use portcullis_filters::path::CanonicalPath;
@@ -23,9 +23,6 @@ use super::body::{self, BodyMemory, RequestBody};
 use super::context::RequestContext;
 use super::respond;
 use crate::config::HttpSettings;
-
-/// Most bytes of a management request.
-const MAX_BODY: u64 = 1024 * 1024;
 
 /// The router, and which paths are its own.
 pub struct Management {
@@ -82,6 +79,10 @@ impl Management {
             headers.clone_from(&header.headers);
         }
         let request = request.extension(ClientAddress(ctx.source)).extension(RequestId(ctx.id.clone()));
+        let request = match ctx.principal() {
+            Some(principal) => request.extension(Authenticated(principal.clone())),
+            None => request,
+        };
         let request = request.body(Body::from(body.bytes())).or_err(ErrorType::InternalError, "handing over")?;
         let Ok(answer) = tower::ServiceExt::oneshot(self.router.clone(), request).await;
         let (parts, content) = answer.into_parts();
@@ -96,11 +97,13 @@ impl Management {
             let live = Arc::clone(&ctx.live);
             let head = ctx.head(session)?;
             live.open_paths.check(head.path)?;
-            let principal = live.gate.authenticate(&head, SystemTime::now()).await?;
-            ctx.note_principal(&principal);
+            if role.needs_credential() {
+                let principal = live.gate.authenticate(&head, SystemTime::now()).await?;
+                ctx.note_principal(&principal);
+            }
         }
         let kind = if role == Role::Open { BodyKind::None } else { BodyKind::Json };
-        let http = HttpSettings { max_body_bytes: MAX_BODY, ..ctx.live.http.clone() };
+        let http = HttpSettings { max_body_bytes: role.max_body() as u64, ..ctx.live.http.clone() };
         body::read(session, kind, &http, &self.memory).await
     }
 }

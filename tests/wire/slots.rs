@@ -124,3 +124,17 @@ async fn repeated_and_overlong_credentials_are_refused() {
     assert_eq!(scene.provider.requests().len(), 0);
     scene.gateway.stop().await;
 }
+
+#[tokio::test]
+async fn a_proof_of_possession_stays_here() {
+    let scene = Scene::new("").await;
+    let good = call(&scene, &[("authorization", &scene.key)]);
+    assert_eq!(scene.gateway.send(good.header("dpop", "a.proof.of-something")).await.status, 200);
+    let forwarded = scene.provider.requests();
+    assert!(forwarded.len() == 1 && forwarded[0].header("dpop").is_none());
+    let key = scene.gateway.request(Method::GET, "/v1/models");
+    let answer = scene.gateway.send(key.header("authorization", format!("DPoP {}", scene.key))).await;
+    assert_eq!(answer.status, 401, "a key is bound to nothing");
+    assert!(answer.headers["www-authenticate"].to_str().unwrap().starts_with("DPoP "), "{:?}", answer.headers);
+    scene.gateway.stop().await;
+}

@@ -1,0 +1,42 @@
+//! Users and teams of tokens: enrolled off the request path, and what their rows say counts.
+
+use http::Method;
+use serde_json::json;
+
+use crate::scene::{Lines, MASTER, Scene};
+
+const CLAIMS: &str = "        claims:\n          user_id_jwt_field: sub\n          user_email_jwt_field: email\n";
+
+#[tokio::test]
+async fn an_unknown_user_is_refused_unless_users_are_enrolled() {
+    for (line, status) in [("", 401), ("          user_id_upsert: true", 200)] {
+        let issuer = format!("{CLAIMS}{line}");
+        let scene = Scene::new(Lines { issuer: &issuer, ..Lines::default() }).await;
+        let token = scene.token(json!({"email": "zhangsan@example.com"}));
+        let answer = scene.chat(&token).await;
+        assert_eq!(answer.status, status, "{line}: {}", answer.json());
+        scene.gateway.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn an_enrolled_user_has_one_row_and_an_audit_row() {
+    let issuer = format!("{CLAIMS}          user_id_upsert: true");
+    let scene = Scene::new(Lines { issuer: &issuer, ..Lines::default() }).await;
+    let tokens: Vec<_> =
+        (0..20).map(|n| scene.token(json!({"jti": n.to_string(), "email": "z@example.com"}))).collect();
+    let answers = futures_util::future::join_all(tokens.iter().map(|token| scene.chat(token))).await;
+    assert!(answers.iter().all(|answer| answer.status == 200));
+    let rows = async || {
+        let request = scene.gateway.request(Method::GET, "/audit?object_id=zhangsan").bearer_auth(MASTER);
+        let answer = scene.gateway.send(request).await;
+        assert_eq!(answer.status, 200, "{}", answer.json());
+        answer.json().to_string().matches("\"zhangsan\"").count()
+    };
+    let written = async { while rows().await == 0 {} };
+    portcullis_bench::within("the row of the user", written).await;
+    let first = rows().await;
+    assert_eq!(scene.chat(&tokens[0]).await.status, 200);
+    assert_eq!(rows().await, first, "nobody is enrolled twice");
+    scene.gateway.stop().await;
+}
