@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use divan::{AllocProfiler, Bencher, black_box};
 use http::{HeaderValue, Version};
 use mimalloc::MiMalloc;
+use portcullis_bench::issuer::{ALGORITHMS, Algorithm};
 use portcullis_filters::credential::CredentialSlots;
 use portcullis_filters::denial::Denial;
 use portcullis_filters::endpoint::classify;
@@ -19,8 +20,10 @@ use portcullis_filters::principal::Principal;
 use portcullis_filters::strict::{HeadBounds, check_headers, check_raw_head};
 
 mod fixture;
+mod token_fixture;
 
 use fixture::{DENIED_MODEL, Door, MASTER_KEY, MODEL, NOW, PATH, Request, UNKNOWN_KEY};
+use token_fixture::TokenDoor;
 
 #[global_allocator]
 static ALLOCATOR: AllocProfiler<MiMalloc> = AllocProfiler::new(MiMalloc);
@@ -87,6 +90,27 @@ fn decision_unknown_key(bencher: Bencher) {
 #[divan::bench(threads = [1, 2])]
 fn decision_denied_model(bencher: Bencher) {
     decide(bencher, &fixture::key(0), DENIED_MODEL, |outcome| matches!(outcome, Err(Denial::ModelForbidden(_))));
+}
+
+/// From the fields to the permit, with a token that was verified before.
+#[divan::bench(threads = [1, 2])]
+fn decision_token_warm(bencher: Bencher) {
+    static DOOR: LazyLock<TokenDoor> = LazyLock::new(|| TokenDoor::new(Algorithm::ES256, 1000));
+    let request = DOOR.request(Algorithm::ES256, 0);
+    let endpoint = request.endpoint();
+    assert!(DOOR.decide(&request, endpoint.clone()).is_ok());
+    bencher.with_inputs(|| endpoint.clone()).bench_values(|endpoint| DOOR.decide(black_box(&request), endpoint));
+}
+
+/// The same with two tokens by turns and a cache for one, so that each is read and verified.
+#[divan::bench(args = ALGORITHMS)]
+fn decision_token_cold(bencher: Bencher, algorithm: Algorithm) {
+    let door = TokenDoor::new(algorithm, 1);
+    let requests = [0, 1].map(|n| door.request(algorithm, n));
+    let (endpoint, next) = (requests[0].endpoint(), AtomicUsize::new(0));
+    assert!(requests.iter().all(|request| door.decide(request, endpoint.clone()).is_ok()));
+    let turn = || (&requests[next.fetch_add(1, Ordering::Relaxed) % 2], endpoint.clone());
+    bencher.with_inputs(turn).bench_values(|(request, endpoint)| door.decide(black_box(request), endpoint));
 }
 
 /// Who it is, with so many keys in use: each request another key, in no order.

@@ -94,7 +94,14 @@ impl Request {
     /// What the stages before the body see.
     pub(crate) fn head(&self) -> RequestHead<'_> {
         let source = Some(IpAddr::V4(Ipv4Addr::LOCALHOST));
-        RequestHead { method: &self.method, path: &self.path, query: None, headers: &self.headers, source }
+        RequestHead {
+            method: &self.method,
+            path: &self.path,
+            query: None,
+            headers: &self.headers,
+            source,
+            client_certificate: None,
+        }
     }
 
     /// The head as it came over the wire.

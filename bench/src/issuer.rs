@@ -20,7 +20,7 @@ use bytes::Bytes;
 use http::StatusCode;
 pub use jsonwebtoken::{Algorithm, Header};
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
 use crate::provider::Gate;
@@ -48,6 +48,8 @@ pub enum KeySetAnswer {
     Held(Gate),
     /// An error of this status.
     Status(StatusCode),
+    /// This key set: one in the form of another issuer.
+    Other(Value),
     /// A body that is no key set.
     Garbage,
     /// A key set with this many bytes of white space before it.
@@ -117,6 +119,12 @@ impl Issuer {
     #[must_use]
     pub fn key_set_url(&self) -> String {
         format!("{}/jwks", self.shared.url)
+    }
+
+    /// Its key set, as it is served now.
+    #[must_use]
+    pub fn key_set(&self) -> String {
+        self.shared.key_set()
     }
 
     /// The secret of its HS256 tokens, the same at all times.
@@ -219,6 +227,7 @@ async fn key_set(State(issuer): State<Arc<Shared>>) -> Response {
             issuer.key_set().into()
         }
         KeySetAnswer::Status(status) => return status.into_response(),
+        KeySetAnswer::Other(keys) => keys.to_string().into(),
         KeySetAnswer::Garbage => Bytes::from_static(b"<html>Sign in to continue</html>"),
         KeySetAnswer::Huge(bytes) => [vec![b' '; bytes], issuer.key_set().into_bytes()].concat().into(),
     };

@@ -2,6 +2,7 @@
 
 pub mod trial;
 
+use crate::issuer::Algorithm;
 use crate::message::{Dialect, Shape};
 use crate::target::{MODEL, TargetKind};
 
@@ -64,9 +65,28 @@ pub enum Who {
         /// How many.
         count: u64,
     },
+    /// One token of an issuer whose key set is fetched, known to the cache.
+    Token(Algorithm),
+    /// So many tokens by turns, none known to the cache: each is verified.
+    ColdTokens {
+        /// What they are signed with.
+        algorithm: Algorithm,
+        /// How many.
+        count: u64,
+    },
 }
 
 const USUAL: Steady = Steady { who: Who::Key, connections: 32, body_bytes: 1024, rate: 2000.0, bounded: false };
+
+/// As [`USUAL`], with one token.
+const fn token(name: &'static str, about: &'static str, set: Set, algorithm: Algorithm) -> Scenario {
+    Scenario { name, about, set, steady: Steady { who: Who::Token(algorithm), ..USUAL } }
+}
+
+/// As [`USUAL`], with tokens that are verified one by one.
+const fn cold_tokens(name: &'static str, about: &'static str, set: Set, algorithm: Algorithm) -> Scenario {
+    Scenario { name, about, set, steady: Steady { who: Who::ColdTokens { algorithm, count: 1_000 }, ..USUAL } }
+}
 
 /// All scenarios, in the order in which a run goes through them.
 pub const SCENARIOS: &[Scenario] = &[
@@ -144,6 +164,16 @@ pub const SCENARIOS: &[Scenario] = &[
         set: Set::Full,
         steady: Steady { who: Who::Keys { count: 1_000_000 }, ..USUAL },
     },
+    token("jwt_rs256", "As key_warm, with one token signed with RS256.", Set::Full, Algorithm::RS256),
+    token("jwt_ps256", "As key_warm, with one token signed with PS256.", Set::Full, Algorithm::PS256),
+    token("jwt_es256", "As key_warm, with one token signed with ES256.", Set::Short, Algorithm::ES256),
+    token("jwt_eddsa", "As key_warm, with one token signed with EdDSA.", Set::Full, Algorithm::EdDSA),
+    token("jwt_hs256", "As key_warm, with one token signed with HS256.", Set::Full, Algorithm::HS256),
+    cold_tokens("jwt_rs256_cold", "1,000 tokens signed with RS256, each verified anew.", Set::Full, Algorithm::RS256),
+    cold_tokens("jwt_ps256_cold", "1,000 tokens signed with PS256, each verified anew.", Set::Full, Algorithm::PS256),
+    cold_tokens("jwt_es256_cold", "1,000 tokens signed with ES256, each verified anew.", Set::Short, Algorithm::ES256),
+    cold_tokens("jwt_eddsa_cold", "1,000 tokens signed with EdDSA, each verified anew.", Set::Full, Algorithm::EdDSA),
+    cold_tokens("jwt_hs256_cold", "1,000 tokens signed with HS256, each verified anew.", Set::Full, Algorithm::HS256),
 ];
 
 impl Scenario {

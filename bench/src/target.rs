@@ -10,6 +10,7 @@ mod portcullis;
 pub(crate) use portcullis::version;
 
 use crate::gateway::Gateway;
+use crate::issuer::Issuer;
 use crate::load::Caller;
 use crate::process::{Cores, ProcessTree};
 use crate::scenario::Steady;
@@ -90,7 +91,8 @@ pub struct Target {
 enum Running {
     Direct,
     Child(#[expect(dead_code, reason = "ends with the target")] Box<ChildServer>),
-    Gateway(Box<Gateway>),
+    /// With the issuer whose tokens it takes, where a scenario has one.
+    Gateway(Box<Gateway>, #[expect(dead_code, reason = "ends with the target")] Option<Issuer>),
 }
 
 impl TargetKind {
@@ -132,7 +134,7 @@ impl TargetKind {
 impl Target {
     /// Empties the log that has grown under a load, where there is one.
     pub fn cut_log(&self) {
-        if let Running::Gateway(gateway) = &self.running {
+        if let Running::Gateway(gateway, _) = &self.running {
             gateway.cut_log();
         }
     }
@@ -150,7 +152,7 @@ impl Target {
     #[must_use]
     pub fn gateway(&self) -> Option<&Gateway> {
         match &self.running {
-            Running::Gateway(gateway) => Some(gateway),
+            Running::Gateway(gateway, _) => Some(gateway),
             _ => None,
         }
     }

@@ -3,13 +3,16 @@
 use super::keys::insert_keys;
 use super::{Ground, MODEL, Running, Target};
 use crate::gateway::{Gateway, GatewaySetup};
+use crate::issuer::{Algorithm, Issuer};
 use crate::load::{Caller, KeySeries};
 use crate::process::ProcessTree;
 use crate::scenario::{Steady, Who};
 use http::header::AUTHORIZATION;
 use serde_json::json;
 use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
 
+const AUDIENCE: &str = "litellm";
 /// Long enough that nothing expires within a run.
 const DAY: u32 = 86_400;
 pub(super) const MASTER_KEY: &str = "sk-bench-master-5d1c64a90b7e";
@@ -22,9 +25,13 @@ pub(super) async fn start(
     ground: &Ground,
     scenario: &Steady,
 ) -> anyhow::Result<Target> {
-    let setup = GatewaySetup::new(binary, &configuration(ground, scenario, events)).log_to_file();
-    let gateway = setup.on(ground.cores).start().await;
-    let caller = caller(&gateway, scenario).await?;
+    let issuer = matches!(scenario.who, Who::Token(_) | Who::ColdTokens { .. }).then(Issuer::start).transpose()?;
+    let configuration = configuration(ground, scenario, events) + &trusting(issuer.as_ref(), scenario);
+    let gateway = GatewaySetup::new(binary, &configuration).log_to_file().on(ground.cores).start().await;
+    let caller = match &issuer {
+        Some(issuer) => bearer(issuer, scenario),
+        None => caller(&gateway, scenario).await?,
+    };
     Ok(Target {
         name: name.to_owned(),
         version: version(binary).await?,
@@ -33,7 +40,7 @@ pub(super) async fn start(
         caller,
         expected: if matches!(scenario.who, Who::KeyWithoutModel) { 403 } else { 200 },
         rewrites: false,
-        running: Running::Gateway(Box::new(gateway)),
+        running: Running::Gateway(Box::new(gateway), issuer),
     })
 }
 
@@ -55,11 +62,54 @@ fn configuration(ground: &Ground, scenario: &Steady, events: bool) -> String {
     )
 }
 
+/// The part of the configuration that lets an issuer's tokens in; stands at the end of `portcullis:`.
+fn trusting(issuer: Option<&Issuer>, scenario: &Steady) -> String {
+    let Some(issuer) = issuer else { return String::new() };
+    let (algorithm, cached) = match scenario.who {
+        Who::ColdTokens { algorithm, .. } => (algorithm, 1),
+        Who::Token(algorithm) => (algorithm, 1000),
+        _ => return String::new(),
+    };
+    let keys = match algorithm {
+        Algorithm::HS256 => format!("secret: '{}'", issuer.hs256_secret()),
+        _ => format!("key_set_url: {}", issuer.key_set_url()),
+    };
+    format!(
+        "  jwt:\n    cache_size: {cached}\n    issuers:\n      - issuer: {}\n        audiences: [{AUDIENCE}]\n        \
+         algorithms: [{algorithm:?}]\n        {keys}\n",
+        issuer.url()
+    )
+}
+
+/// Who calls with tokens of this issuer: as large as those of Keycloak.
+fn bearer(issuer: &Issuer, scenario: &Steady) -> Caller {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let token = |algorithm, n: u64| {
+        Caller::bearer(&issuer.mint(
+            algorithm,
+            &json!({
+                "iss": issuer.url(), "aud": [AUDIENCE, "account"], "sub": format!("7c1f0b52-e9d8-4a36-9f0e-{n:012}"),
+                "iat": now, "exp": now + u64::from(DAY), "jti": format!("onrtro:{n:032}"), "typ": "Bearer", "azp": AUDIENCE,
+                "sid": format!("b7e6a1d0-55f4-4c7e-8a51-{n:012}"), "acr": "1", "scope": "profile email",
+                "realm_access": {"roles": ["default-roles-litellm", "offline_access", "uma_authorization"]},
+                "resource_access": {"account": {"roles": ["manage-account", "manage-account-links", "view-profile"]}},
+                "email_verified": true, "name": "San Zhang", "preferred_username": "zhangsan",
+                "given_name": "San", "family_name": "Zhang", "email": "zhangsan@example.com",
+            }),
+        ))
+    };
+    match scenario.who {
+        Who::ColdTokens { algorithm, count } => Caller::Mix((0..count).map(|n| token(algorithm, n)).collect()),
+        Who::Token(algorithm) => token(algorithm, 0),
+        _ => Caller::bearer(MASTER_KEY),
+    }
+}
+
 /// Makes the keys that the scenario needs and says who calls with them.
 async fn caller(gateway: &Gateway, scenario: &Steady) -> anyhow::Result<Caller> {
     let allowed = json!({"models": [MODEL]});
     Ok(match scenario.who {
-        Who::Master => Caller::bearer(MASTER_KEY),
+        Who::Master | Who::Token(_) | Who::ColdTokens { .. } => Caller::bearer(MASTER_KEY),
         Who::Key => Caller::bearer(&gateway.generate_key(&allowed).await),
         Who::KeyWithoutModel => Caller::bearer(&gateway.generate_key(&json!({"models": ["another-model"]})).await),
         Who::Keys { count } => {
