@@ -234,7 +234,7 @@ fn shape(text: &str) -> Shape {
         Shape::Foreign
     } else if text.starts_with("sk-") {
         Shape::VirtualKey
-    } else if text.starts_with("eyJ") && text.bytes().filter(|byte| *byte == b'.').count() == 2 {
+    } else if text.starts_with("eyJ") && memchr::memchr_iter(b'.', text.as_bytes()).count() == 2 {
         Shape::Jwt
     } else {
         Shape::Opaque
