@@ -3,9 +3,11 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod admitted;
+mod bound;
 mod flood;
 mod key_sets;
 mod logout;
+mod opaque;
 mod people;
 mod rights;
 mod scene;
