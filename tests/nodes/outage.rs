@@ -161,7 +161,8 @@ async fn a_node_starts_without_its_database_and_uses_it_when_it_appears() {
     server.stop();
     let node = start(&store, &provider, Lines::default()).await;
     let mut caller = Caller::new(node.data_addr());
-    assert!(Wanted::Served.fits(&caller.chat(MASTER).await), "the master key needs no store");
+    let served = caller.chat(MASTER).await;
+    assert!(Wanted::Served.fits(&served), "the master key needs no store: {}", shown(&served));
     assert!(Wanted::StoreAway.fits(&caller.chat("sk-nobody-has-this").await));
     assert_eq!(database(&node).await, "Not connected");
     management_says_that_the_store_is_away(&node).await;
