@@ -44,6 +44,7 @@ impl Caller {
             Principal::Master => return OPERATOR.to_owned(),
             Principal::Key(key) => key.user_id.as_deref(),
             Principal::Token(token) => token.user_id.as_deref(),
+            Principal::Custom(custom) => custom.user_id.as_deref(),
         };
         user_id.map_or_else(|| self.principal.id(), str::to_owned)
     }

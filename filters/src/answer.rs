@@ -10,6 +10,7 @@ use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTI
 use http::{HeaderName, HeaderValue, StatusCode};
 use serde_json::{Value, json};
 
+use crate::authn::custom::CustomRefusal;
 use crate::denial::Denial;
 use crate::endpoint::Dialect;
 
@@ -51,7 +52,7 @@ pub fn answer(denial: &Denial, dialect: Dialect) -> Answer {
         matches!(denial, Denial::MalformedRequest(_) | Denial::ConflictingCredentials | Denial::BodyTooLarge(_));
     let mut envelope = envelope(dialect, status, kind, param, &message);
     if says_detail(denial) && dialect == Dialect::OpenAi {
-        envelope["detail"] = message.into();
+        envelope["detail"] = message.into_owned().into();
     }
     Answer { status, headers, body: envelope.to_string().into(), close }
 }
@@ -71,14 +72,14 @@ fn challenge(denial: &Denial) -> &'static str {
 const DPOP_CHALLENGE: &str = "DPoP realm=\"portcullis\", error=\"invalid_dpop_proof\", \
     algs=\"RS256 RS384 RS512 PS256 PS384 PS512 ES256 ES384 ES512 EdDSA\"";
 
-struct Wording {
+struct Wording<'a> {
     status: StatusCode,
-    kind: &'static str,
-    param: Option<&'static str>,
-    message: Cow<'static, str>,
+    kind: &'a str,
+    param: Option<&'a str>,
+    message: Cow<'a, str>,
 }
 
-fn wording(denial: &Denial) -> Wording {
+fn wording(denial: &Denial) -> Wording<'_> {
     use StatusCode as S;
     let (status, kind, param, message): (_, _, _, Cow<'static, str>) = match denial {
         Denial::MalformedRequest(why) => (S::BAD_REQUEST, "invalid_request_error", None, format!("Malformed request: {why}.").into()),
@@ -93,7 +94,10 @@ fn wording(denial: &Denial) -> Wording {
         Denial::UnknownIdentity(_) => (S::UNAUTHORIZED, "auth_error", None, "Authentication Error, User or team of this token is not known here.".into()),
         Denial::IdentityForbidden(_) => (S::FORBIDDEN, "auth_error", None, "Authentication Error, This token does not give access.".into()),
         Denial::IssuerUnavailable(_) => (S::SERVICE_UNAVAILABLE, "auth_provider_unavailable", None, "Tokens of this issuer cannot be verified at the moment. Try again.".into()),
+        Denial::CustomRefused(refusal) => return custom(refusal),
+        Denial::CustomUnavailable(_) => (S::SERVICE_UNAVAILABLE, "auth_provider_unavailable", None, "Credentials cannot be verified at the moment. Try again.".into()),
         Denial::TooManyFailures { .. } => (S::TOO_MANY_REQUESTS, "throttling_error", None, "Too many failed credentials from this address.".into()),
+        Denial::UntrustedProxy => (S::FORBIDDEN, "auth_error", None, "Only a trusted proxy may ask for others.".into()),
         Denial::UnknownRoute => (S::NOT_FOUND, "not_found_error", None, "Not Found".into()),
         Denial::MethodNotAllowed => (S::METHOD_NOT_ALLOWED, "invalid_request_error", None, "Method Not Allowed".into()),
         Denial::RouteClosed => (S::FORBIDDEN, "auth_error", None, "Access forbidden: this route is not allowed.".into()),
@@ -103,6 +107,8 @@ fn wording(denial: &Denial) -> Wording {
         Denial::UnsupportedDialect(_) => (S::BAD_REQUEST, "invalid_request_error", Some("model"), "The provider of this model does not serve this API. Call it through the API of its provider, or through /v1/chat/completions.".into()),
         Denial::UnreadableBody(why) => (S::BAD_REQUEST, "invalid_request_error", Some("request_body"), format!("Unreadable request: {why}.").into()),
         Denial::ForbiddenField(field) => (S::BAD_REQUEST, "invalid_request_error", Some("request_body"), format!("Rejected Request: {field} is not allowed in request body.").into()),
+        Denial::OverBudget(_) => (S::TOO_MANY_REQUESTS, "budget_exceeded", None, "Budget has been exceeded!".into()),
+        Denial::RateLimited { .. } => (S::TOO_MANY_REQUESTS, "throttling_error", None, "Rate limit exceeded. Try again later.".into()),
         Denial::BodyTooLarge(most) => (S::PAYLOAD_TOO_LARGE, "invalid_request_error", Some("request_body"), format!("The request body is larger than {most} bytes.").into()),
         Denial::BodyTimeout => (S::REQUEST_TIMEOUT, "invalid_request_error", Some("request_body"), "The request body did not arrive in time.".into()),
         Denial::Overloaded(_) => (S::SERVICE_UNAVAILABLE, "internal_server_error", None, "The gateway is at its limit. Try again.".into()),
@@ -111,6 +117,15 @@ fn wording(denial: &Denial) -> Wording {
         Denial::UpstreamTimeout => (S::GATEWAY_TIMEOUT, "internal_server_error", None, "The provider did not answer in time.".into()),
     };
     Wording { status, kind, param, message }
+}
+
+fn custom(refusal: &CustomRefusal) -> Wording<'_> {
+    Wording {
+        status: StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::FORBIDDEN),
+        kind: &refusal.kind,
+        param: refusal.param.as_deref(),
+        message: refusal.message.as_str().into(),
+    }
 }
 
 /// The constant sentence of every credential that is not known here.
@@ -122,8 +137,11 @@ const INVALID_TOKEN: &str = "Authentication Error, Invalid token provided.";
 /// Seconds after which the same request may succeed; `None` where it cannot.
 fn retry_after(denial: &Denial) -> Option<u64> {
     match denial {
-        Denial::TooManyFailures { retry_after } => Some(retry_after.as_secs().max(1)),
-        Denial::Overloaded(_) | Denial::StoreUnavailable(_) | Denial::IssuerUnavailable(_) => Some(1),
+        Denial::TooManyFailures { retry_after } | Denial::RateLimited { retry_after, .. } => {
+            Some(retry_after.as_secs().max(1))
+        }
+        Denial::Overloaded(_) | Denial::StoreUnavailable(_) => Some(1),
+        Denial::IssuerUnavailable(_) | Denial::CustomUnavailable(_) => Some(1),
         Denial::UpstreamUnavailable { .. } | Denial::UpstreamTimeout | Denial::BodyTimeout => Some(1),
         _ => None,
     }

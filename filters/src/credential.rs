@@ -100,6 +100,9 @@ pub const MAX_CREDENTIAL: usize = 4 * 1024;
 /// Longest JWT that is looked at, in bytes.
 pub const MAX_JWT: usize = 16 * 1024;
 
+/// Why a value that needs a scheme word is malformed.
+pub(crate) const NO_SCHEME: &str = "no scheme, or nothing behind it";
+
 /// The WebSocket sub-protocol in which browsers carry a key, since they cannot set headers (OpenAI's convention).
 const PROTOCOL_KEY: &str = "openai-insecure-api-key.";
 
@@ -278,7 +281,7 @@ fn read<'a>(value: &'a HeaderValue, name: &'a HeaderName, scheme: Scheme) -> Opt
     };
     Some(match read.filter(|(text, _)| !text.is_empty()) {
         Some((text, scheme)) => Ok(Credential { text, slot: name.as_str(), scheme }),
-        None => Err(Denial::MalformedCredential("no scheme, or nothing behind it")),
+        None => Err(Denial::MalformedCredential(NO_SCHEME)),
     })
 }
 

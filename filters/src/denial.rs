@@ -6,6 +6,8 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use crate::authn::custom::CustomRefusal;
+
 /// Why a request was refused. There is no third outcome beside a permit and a denial.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Denial {
@@ -52,12 +54,21 @@ pub enum Denial {
     /// The keys of the token's issuer cannot be had.
     #[error("issuer unavailable: {0}")]
     IssuerUnavailable(&'static str),
+    /// The operator's own code refuses the caller, in its own words.
+    #[error("refused by custom authentication: {}", .0.status)]
+    CustomRefused(Box<CustomRefusal>),
+    /// The operator's own code gives no answer that counts: it is away, too slow, broken, or says nonsense.
+    #[error("custom authentication unavailable: {0}")]
+    CustomUnavailable(&'static str),
     /// Too many failed credentials came from this source; known credentials still pass.
     #[error("too many failed credentials from one source")]
     TooManyFailures {
         /// When another try makes sense.
         retry_after: Duration,
     },
+    /// Whoever describes somebody else's request is none of the operator's proxies.
+    #[error("the original request is described by a peer outside general_settings.trusted_proxy_ranges")]
+    UntrustedProxy,
     /// No such path here.
     #[error("no such route")]
     UnknownRoute,
@@ -85,6 +96,17 @@ pub enum Denial {
     /// A body field that would change where the request goes or with which credential.
     #[error("body field {0} is not allowed")]
     ForbiddenField(String),
+    /// More has been spent than may be.
+    #[error("over budget: {0}")]
+    OverBudget(&'static str),
+    /// As many requests were made, or are under way, as may be; which limit.
+    #[error("rate limited: {limit}")]
+    RateLimited {
+        /// The field that holds the limit: `rpm_limit`, `max_parallel_requests`.
+        limit: &'static str,
+        /// When another try makes sense.
+        retry_after: Duration,
+    },
     /// The body is larger than this listener takes.
     #[error("body over {0} bytes")]
     BodyTooLarge(u64),
@@ -129,7 +151,10 @@ impl Denial {
             Self::UnknownIdentity(_) => "unknown_identity",
             Self::IdentityForbidden(_) => "identity_forbidden",
             Self::IssuerUnavailable(_) => "issuer_unavailable",
+            Self::CustomRefused(_) => "custom_refused",
+            Self::CustomUnavailable(_) => "custom_unavailable",
             Self::TooManyFailures { .. } => "too_many_failures",
+            Self::UntrustedProxy => "untrusted_proxy",
             Self::UnknownRoute => "unknown_route",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::RouteClosed => "route_closed",
@@ -139,6 +164,8 @@ impl Denial {
             Self::UnsupportedDialect(_) => "unsupported_dialect",
             Self::UnreadableBody(_) => "unreadable_body",
             Self::ForbiddenField(_) => "forbidden_field",
+            Self::OverBudget(_) => "over_budget",
+            Self::RateLimited { .. } => "rate_limited",
             Self::BodyTooLarge(_) => "body_too_large",
             Self::BodyTimeout => "body_timeout",
             Self::Overloaded(_) => "overloaded",

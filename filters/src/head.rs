@@ -23,6 +23,14 @@ pub struct RequestHead<'a> {
     pub client_certificate: Option<[u8; 32]>,
 }
 
+impl<'a> RequestHead<'a> {
+    /// Of a request whose peer is not known.
+    #[must_use]
+    pub fn new(method: &'a Method, path: &'a CanonicalPath, query: Option<&'a str>, headers: &'a HeaderMap) -> Self {
+        Self { method, path, query, headers, source: None, client_certificate: None }
+    }
+}
+
 /// The lengths of some names, a bit for each: most fields of a request are told apart from those by that alone.
 #[derive(Clone, Copy)]
 pub(crate) struct Lengths(u64);

@@ -16,6 +16,7 @@
 //! | [`authn::Authenticators`] | the chain that turns a credential into a principal; first to answer wins |
 //! | [`operation::Operation`] | what the caller wants: endpoint, model, stream |
 //! | [`policy`] | proof that policy allowed this operation |
+//! | [`limits::Reservation`] | capacity held while the request runs |
 //! | [`route::Upstream`] | one concrete endpoint of a provider, with its credential |
 //! | [`denial::Denial`] | why not; becomes the response in [`answer`] |
 //!
@@ -39,6 +40,8 @@ pub mod cache;
 
 pub mod operation;
 pub mod policy;
+
+pub mod limits;
 pub mod route;
 
 pub mod answer;

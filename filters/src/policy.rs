@@ -81,6 +81,11 @@ pub fn authorize(principal: Principal, operation: Operation, groups: &AccessGrou
             }
             team = team_of(token, &operation, model.as_deref(), groups)?;
         }
+        Principal::Custom(custom) => {
+            for policy in &custom.policies {
+                policy.check(&operation, model.as_deref(), groups)?;
+            }
+        }
     }
     Ok(Permit { principal, operation, model, team })
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use crate::authn::virtual_key::KeyRecord;
+use crate::authn::virtual_key::{KeyHash, KeyRecord};
 use crate::directory::TeamRecord;
 use crate::policy::{AccessGroups, Policy};
 
@@ -16,6 +16,8 @@ pub enum Principal {
     Key(Arc<KeyRecord>),
     /// The bearer of a token of a configured issuer.
     Token(Arc<TokenPrincipal>),
+    /// Whom the operator's own code vouches for.
+    Custom(Arc<CustomPrincipal>),
 }
 
 /// What a user is in this gateway; LiteLLM's words.
@@ -87,6 +89,50 @@ pub struct TokenPrincipal {
     pub kind: TokenKind,
 }
 
+/// Who a custom authenticator says is calling, and what its answer allows.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CustomPrincipal {
+    /// The name in logs and audit rows: the user's id, else the alias, else the hash of the credential. Never a credential.
+    pub id: Arc<str>,
+    /// The operator's name for the credential.
+    pub key_alias: Option<Arc<str>>,
+    /// The user.
+    pub user_id: Option<Arc<str>>,
+    /// Their e-mail address.
+    pub user_email: Option<Arc<str>>,
+    /// The team.
+    pub team_id: Option<Arc<str>>,
+    /// The operator's name for it.
+    pub team_alias: Option<Arc<str>>,
+    /// The organisation.
+    pub organization_id: Option<Arc<str>>,
+    /// The customer on whose behalf the call is made.
+    pub end_user_id: Option<Arc<str>>,
+    /// The role.
+    pub role: Role,
+    /// What every LLM call must be allowed by.
+    pub policies: Vec<Policy>,
+    /// Which management routes are open, if the role opens any.
+    pub management: Policy,
+    /// When it ends.
+    pub expires: Option<SystemTime>,
+    /// How fast it may be used; every one of them counts.
+    pub limits: Vec<Limit>,
+}
+
+/// A limit that came with a custom identity.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limit {
+    /// Whose it is: `key`, `user` or `team`.
+    pub scope: &'static str,
+    /// Under which name it is counted: no two scopes share one.
+    pub counted_as: KeyHash,
+    /// Requests in a minute.
+    pub rpm: Option<u64>,
+    /// Requests under way at once.
+    pub parallel: Option<u64>,
+}
+
 /// How a token was read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum TokenKind {
@@ -106,6 +152,7 @@ impl Principal {
             Self::Master => "litellm_proxy_master_key".to_owned(),
             Self::Key(key) => key.id.to_string(),
             Self::Token(token) => token.id.to_string(),
+            Self::Custom(custom) => custom.id.to_string(),
         }
     }
 
@@ -119,6 +166,7 @@ impl Principal {
                 TokenKind::Jwt => "jwt",
                 TokenKind::Opaque => "oauth2",
             },
+            Self::Custom(_) => "custom",
         }
     }
 
@@ -127,24 +175,25 @@ impl Principal {
     pub fn key(&self) -> Option<&KeyRecord> {
         match self {
             Self::Key(key) => Some(key),
-            Self::Master | Self::Token(_) => None,
+            Self::Master | Self::Token(_) | Self::Custom(_) => None,
         }
     }
 
     /// The rules that a call must be allowed by, every one of them; of a token's teams one is enough, see `authorize`.
     pub fn policies(&self) -> impl Iterator<Item = &Policy> {
-        let (key, token) = match self {
-            Self::Master => (None, None),
-            Self::Key(key) => (Some(&key.policy), None),
-            Self::Token(token) => (None, Some(token.policies.iter())),
+        let policies = match self {
+            Self::Master => &[],
+            Self::Key(key) => std::slice::from_ref(&key.policy),
+            Self::Token(token) => token.policies.as_slice(),
+            Self::Custom(custom) => custom.policies.as_slice(),
         };
-        key.into_iter().chain(token.into_iter().flatten())
+        policies.iter()
     }
 
     /// The rules of which one is enough: those of a token's teams.
     pub(crate) fn team_policies(&self) -> impl Iterator<Item = &Policy> {
         let teams = match self {
-            Self::Master | Self::Key(_) => None,
+            Self::Master | Self::Key(_) | Self::Custom(_) => None,
             Self::Token(token) => Some(token.teams.iter()),
         };
         teams.into_iter().flatten().map(|team| &team.policy)
@@ -166,6 +215,7 @@ impl Principal {
             Self::Master => true,
             Self::Key(key) => key.policy.allows_management_route(path),
             Self::Token(token) => token.management.allows_management_route(path),
+            Self::Custom(custom) => custom.management.allows_management_route(path),
         }
     }
 
@@ -176,6 +226,7 @@ impl Principal {
             Self::Master => true,
             Self::Key(_) => false,
             Self::Token(token) => token.role == Role::Admin,
+            Self::Custom(custom) => custom.role == Role::Admin,
         }
     }
 }

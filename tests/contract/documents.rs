@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use portcullis_filters::answer::answer;
+use portcullis_filters::authn::custom::CustomRefusal;
 use portcullis_filters::denial::Denial;
 use portcullis_filters::endpoint::Dialect;
 use portcullis_filters::operation::FORBIDDEN_FIELDS;
@@ -33,8 +34,16 @@ fn next(denial: &Denial) -> Option<Denial> {
         Denial::InvalidProof(_) => Denial::UnknownIdentity("x"),
         Denial::UnknownIdentity(_) => Denial::IdentityForbidden("x"),
         Denial::IdentityForbidden(_) => Denial::IssuerUnavailable("x"),
-        Denial::IssuerUnavailable(_) => Denial::TooManyFailures { retry_after: Duration::from_secs(1) },
-        Denial::TooManyFailures { .. } => Denial::UnknownRoute,
+        Denial::IssuerUnavailable(_) => Denial::CustomRefused(Box::new(CustomRefusal {
+            status: 403,
+            kind: "auth_error".into(),
+            param: None,
+            message: "x".into(),
+        })),
+        Denial::CustomRefused(_) => Denial::CustomUnavailable("x"),
+        Denial::CustomUnavailable(_) => Denial::TooManyFailures { retry_after: Duration::from_secs(1) },
+        Denial::TooManyFailures { .. } => Denial::UntrustedProxy,
+        Denial::UntrustedProxy => Denial::UnknownRoute,
         Denial::UnknownRoute => Denial::MethodNotAllowed,
         Denial::MethodNotAllowed => Denial::RouteClosed,
         Denial::RouteClosed => Denial::RouteForbidden,
@@ -43,7 +52,9 @@ fn next(denial: &Denial) -> Option<Denial> {
         Denial::UnknownModel(_) => Denial::UnsupportedDialect("x".into()),
         Denial::UnsupportedDialect(_) => Denial::UnreadableBody("x".into()),
         Denial::UnreadableBody(_) => Denial::ForbiddenField("x".into()),
-        Denial::ForbiddenField(_) => Denial::BodyTooLarge(1),
+        Denial::ForbiddenField(_) => Denial::OverBudget("x"),
+        Denial::OverBudget(_) => Denial::RateLimited { limit: "x", retry_after: Duration::from_secs(1) },
+        Denial::RateLimited { .. } => Denial::BodyTooLarge(1),
         Denial::BodyTooLarge(_) => Denial::BodyTimeout,
         Denial::BodyTimeout => Denial::Overloaded("x"),
         Denial::Overloaded(_) => Denial::StoreUnavailable("x".into()),

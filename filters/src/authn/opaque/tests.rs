@@ -193,7 +193,7 @@ async fn what_can_be_told_here_is_never_asked_about() {
         let head =
             RequestHead { method, path: &path, query, headers: &headers, source: None, client_certificate: None };
         let credential = Credential { text, slot: "authorization", scheme };
-        let found = chain.authenticate(&head, &credential, at(NOW)).await;
+        let found = chain.authenticate(&head, Ok(credential), None, at(NOW)).await;
         assert_eq!((word(found.map(Some)), endpoint.asked() - before), (expected, asked), "{text:.60} {scheme:?}");
     }
 }

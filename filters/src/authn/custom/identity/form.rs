@@ -1,0 +1,187 @@
+//! The fields of `UserAPIKeyAuth` that say who somebody is or what they may do (LiteLLM 1.109.1), and their meaning here.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use time::format_description::well_known::Iso8601;
+use time::{Date, OffsetDateTime, PrimitiveDateTime};
+
+use super::{KeyHash, Limit, NotAnIdentity};
+use crate::denial::Denial;
+use crate::policy::Policy;
+use crate::principal::Role;
+
+#[derive(Deserialize)]
+pub(super) struct Form {
+    api_key: Option<String>,
+    token: Option<String>,
+    pub(super) key_alias: Option<String>,
+    pub(super) user_id: Option<String>,
+    pub(super) user_email: Option<String>,
+    user_role: Option<String>,
+    pub(super) team_id: Option<String>,
+    pub(super) team_alias: Option<String>,
+    pub(super) org_id: Option<String>,
+    pub(super) organization_id: Option<String>,
+    pub(super) end_user_id: Option<String>,
+    models: Option<Vec<String>>,
+    team_models: Option<Vec<String>>,
+    pub(super) allowed_routes: Option<Vec<String>>,
+    aliases: Option<Map<String, Value>>,
+    expires: Option<Value>,
+    blocked: Option<bool>,
+    team_blocked: Option<bool>,
+    max_budget: Option<f64>,
+    spend: Option<f64>,
+    user_max_budget: Option<f64>,
+    user_spend: Option<f64>,
+    team_max_budget: Option<f64>,
+    team_spend: Option<f64>,
+    organization_max_budget: Option<f64>,
+    organization_spend: Option<f64>,
+    rpm_limit: Option<u64>,
+    tpm_limit: Option<u64>,
+    max_parallel_requests: Option<u64>,
+    user_rpm_limit: Option<u64>,
+    user_tpm_limit: Option<u64>,
+    team_rpm_limit: Option<u64>,
+    team_tpm_limit: Option<u64>,
+    model_max_budget: Option<Map<String, Value>>,
+    rpm_limit_per_model: Option<Map<String, Value>>,
+    tpm_limit_per_model: Option<Map<String, Value>>,
+    end_user_rpm_limit: Option<u64>,
+    end_user_tpm_limit: Option<u64>,
+    end_user_max_budget: Option<f64>,
+}
+
+impl Form {
+    /// Under which name the credential is known: the hash that the code gave, else that of its key, else that of what was
+    /// presented. LiteLLM keeps a key that does not begin with `sk-` as it is, and repeats it (contract 04, C4). A credential
+    /// may look like a hash; it is hashed all the same, or logs would name it.
+    pub(super) fn key_hash(&self, credential: Option<&str>) -> KeyHash {
+        let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+        let token = given(&self.token);
+        if let Some(Ok(hash)) = token.as_deref().filter(|token| Some(*token) != credential).map(str::parse) {
+            return hash;
+        }
+        KeyHash::of(token.or(given(&self.api_key)).as_deref().or(credential).unwrap_or_default())
+    }
+
+    pub(super) fn role(&self) -> Result<Role, NotAnIdentity> {
+        // Words of LiteLLM's for callers without any right but to call models.
+        let without_rights = ["", "app_user", "customer", "org_admin"];
+        match self.user_role.as_deref() {
+            None => Ok(Role::None),
+            Some(word) if without_rights.contains(&word) => Ok(Role::None),
+            Some(word) => Role::named(word).ok_or(NotAnIdentity("the role of the identity is unknown")),
+        }
+    }
+
+    /// The identity's own rules, and those of its team.
+    pub(super) fn policies(&self) -> Vec<Policy> {
+        let aliases: BTreeMap<String, String> = self.aliases.iter().flatten().filter_map(text_pair).collect();
+        let routes = self.allowed_routes.as_deref().unwrap_or_default();
+        let own = Policy::new(self.models.as_deref().unwrap_or_default(), routes, aliases);
+        let team = self.team_models.as_deref().filter(|models| !models.is_empty());
+        let team = team.map(|models| Policy::new(models, &[], BTreeMap::new()));
+        std::iter::once(own).chain(team).filter(|policy| *policy != Policy::default()).collect()
+    }
+
+    /// ISO 8601 (without a zone it is UTC, as LiteLLM reads it), or seconds since 1970.
+    pub(super) fn expires(&self) -> Result<Option<SystemTime>, NotAnIdentity> {
+        let unreadable = NotAnIdentity("expires is no time");
+        match &self.expires {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::Number(seconds)) => {
+                let since = seconds.as_f64().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+                since.and_then(|since| UNIX_EPOCH.checked_add(since)).map(Some).ok_or(unreadable)
+            }
+            Some(Value::String(text)) if text.is_empty() => Ok(None),
+            Some(Value::String(text)) => iso_8601(text).map(Some).ok_or(unreadable),
+            Some(_) => Err(unreadable),
+        }
+    }
+
+    /// Blocked, or spent. A budget of nothing is spent from the start.
+    pub(super) fn refused(&self) -> Result<Option<Denial>, NotAnIdentity> {
+        if self.blocked == Some(true) || self.team_blocked == Some(true) {
+            return Ok(Some(Denial::BlockedKey));
+        }
+        let budgets = [
+            ("max_budget", self.max_budget, self.spend),
+            ("user_max_budget", self.user_max_budget, self.user_spend),
+            ("team_max_budget", self.team_max_budget, self.team_spend),
+            ("organization_max_budget", self.organization_max_budget, self.organization_spend),
+        ];
+        let spent = |(_, most, spent): &(_, Option<f64>, Option<f64>)| {
+            most.is_some_and(|most| spent.unwrap_or_default() >= most)
+        };
+        let of_nothing = |limit: Option<u64>| limit == Some(0);
+        let tokens = [self.tpm_limit, self.user_tpm_limit, self.team_tpm_limit, self.end_user_tpm_limit];
+        if let Some((name, ..)) = budgets.iter().find(|budget| spent(budget)) {
+            return Ok(Some(Denial::OverBudget(name)));
+        }
+        if self.end_user_max_budget.is_some_and(|most| most <= 0.0) {
+            return Ok(Some(Denial::OverBudget("end_user_max_budget")));
+        }
+        let none = tokens.into_iter().any(of_nothing);
+        Ok(none.then_some(Denial::RateLimited { limit: "tpm_limit", retry_after: Duration::from_secs(60) }))
+    }
+
+    /// Each is counted under a name of its own: the credential's, the user's, the team's, the customer's.
+    pub(super) fn limits(&self, key: KeyHash) -> Vec<Limit> {
+        let counted_as = |scope: &str, id: &str| KeyHash::of(&format!("custom {scope} {id}"));
+        let named = |scope: &'static str, id: &Option<String>, rpm| Limit {
+            scope,
+            counted_as: counted_as(scope, id.as_deref().unwrap_or(&key.to_string())),
+            rpm,
+            parallel: None,
+        };
+        let own = Limit {
+            scope: "key",
+            counted_as: counted_as("key", &key.to_string()),
+            rpm: self.rpm_limit,
+            parallel: self.max_parallel_requests,
+        };
+        let all = [
+            own,
+            named("user", &self.user_id, self.user_rpm_limit),
+            named("team", &self.team_id, self.team_rpm_limit),
+            named("end_user", &self.end_user_id, self.end_user_rpm_limit),
+        ];
+        all.into_iter().filter(|limit| limit.rpm.is_some() || limit.parallel.is_some()).collect()
+    }
+
+    /// What would need the usage of earlier calls, which is not metered yet.
+    pub(super) fn unenforced(&self) -> Vec<&'static str> {
+        let listed = |map: &Option<Map<String, Value>>| map.as_ref().is_some_and(|map| !map.is_empty());
+        [
+            ("tpm_limit", self.tpm_limit.is_some()),
+            ("user_tpm_limit", self.user_tpm_limit.is_some()),
+            ("team_tpm_limit", self.team_tpm_limit.is_some()),
+            ("end_user_tpm_limit", self.end_user_tpm_limit.is_some()),
+            ("end_user_max_budget", self.end_user_max_budget.is_some()),
+            ("model_max_budget", listed(&self.model_max_budget)),
+            ("rpm_limit_per_model", listed(&self.rpm_limit_per_model)),
+            ("tpm_limit_per_model", listed(&self.tpm_limit_per_model)),
+        ]
+        .into_iter()
+        .filter_map(|(name, there)| there.then_some(name))
+        .collect()
+    }
+}
+
+fn text_pair((name, value): (&String, &Value)) -> Option<(String, String)> {
+    Some((name.clone(), value.as_str()?.to_owned()))
+}
+
+/// With a `T` or a blank, with or without parts of a second and a zone; a day alone begins at midnight.
+fn iso_8601(text: &str) -> Option<SystemTime> {
+    let text = text.trim().replacen(' ', "T", 1);
+    let with_zone = || OffsetDateTime::parse(&text, &Iso8601::PARSING).ok();
+    let without = || PrimitiveDateTime::parse(&text, &Iso8601::PARSING).ok().map(PrimitiveDateTime::assume_utc);
+    let day = || Date::parse(&text, &Iso8601::PARSING).ok().map(|day| day.midnight().assume_utc());
+    with_zone().or_else(without).or_else(day).map(SystemTime::from)
+}
