@@ -6,6 +6,7 @@
 //! no message and no `Debug` shows a secret. Only `config/environment.rs` reads the process's environment.
 
 mod callbacks;
+mod custom_auth;
 mod document;
 mod environment;
 mod field;
@@ -39,6 +40,7 @@ use portcullis_filters::path::OpenPaths;
 use portcullis_filters::secret::Secret;
 use tracing::level_filters::LevelFilter;
 
+pub use self::custom_auth::{CustomAuthBy, CustomAuthSettings, HookAddress, HookForm, HookSettings, PythonSettings};
 pub use self::document::Position;
 pub use self::environment::process_environment;
 pub use self::http::HttpSettings;
@@ -72,6 +74,8 @@ pub struct Settings {
     pub cache: CacheSettings,
     /// The paths that the data listener serves; LiteLLM's `allowed_routes`.
     pub open_paths: OpenPaths,
+    /// The operator's own code that decides who is calling, where there is any.
+    pub custom_auth: Option<CustomAuthSettings>,
     /// Whose tokens are taken; `None`: nobody's.
     pub jwt: Option<JwtSettings>,
     /// Headers that hold a credential beside the built-in ones.
@@ -210,6 +214,7 @@ fn read(
         store: store::read(&reader, &general, &own),
         cache: store::read_cache(&general, &own),
         open_paths: open_paths::read(&general),
+        custom_auth: custom_auth::read(&reader, &general, &litellm, &own, directory),
         jwt: jwt::read(&reader, &general, &own, directory),
         slots: slots::read(&general, &own),
         pass_through: pass_through::read(&reader, &models),

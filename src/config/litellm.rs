@@ -79,9 +79,6 @@ pub(super) const GENERAL: Known = Known {
     refused: &[
         ("admin_only_routes", LATER),
         ("allowed_ips", LATER),
-        ("custom_auth", IDENTITY),
-        ("custom_auth_run_common_checks", IDENTITY),
-        ("custom_auth_settings", IDENTITY),
         ("custom_key_generate", LATER),
         ("custom_key_policy", LATER),
         ("custom_key_update", LATER),
@@ -131,7 +128,7 @@ pub(super) const LITELLM: Known = Known {
               enable_anthropic_prompt_caching enable_azure_ad_token_refresh \
               enable_caching_on_provider_specific_optional_params enable_end_user_cost_tracking_prometheus_only \
               enable_gemini_default_thinking_level_low enable_json_schema_validation enable_key_alias_format_validation \
-              enable_loadbalancing_on_batch_endpoints enable_post_custom_auth_checks enable_preview_features \
+              enable_loadbalancing_on_batch_endpoints enable_preview_features \
               enable_redis_auth_cache expose_router_debug_in_errors extra_spend_tag_headers failure_callback \
               filter_invalid_headers force_ipv4 force_router forward_traceparent_to_llm_provider gcs_pub_sub_use_v1 \
               gemini_live_defer_setup generic_api_use_v1 generic_logger_headers global_disable_no_log_param \

@@ -2,11 +2,15 @@
 
 use std::time::Duration;
 
+use portcullis_filters::authn::custom::Mode;
 use portcullis_filters::authn::jwt::algorithm::Algorithm;
 use portcullis_filters::path::OpenPaths;
-use url::Url;
+use url::{Position, Url};
 
-use super::{IssuerSettings, JwtSettings, KeySettings, ModelSettings, OpaqueKind, OpaqueSettings, Settings};
+use super::{
+    CustomAuthBy, CustomAuthSettings, HookAddress, IssuerSettings, JwtSettings, KeySettings, ModelSettings, OpaqueKind,
+    OpaqueSettings, Settings,
+};
 
 impl Settings {
     /// One line a setting, in the order in which a request meets them.
@@ -33,6 +37,7 @@ impl Settings {
                 seconds(cache.max_stale)
             ),
         ];
+        lines.extend(self.custom_auth.iter().map(custom_auth_line));
         lines.extend(jwt.iter().flat_map(jwt_lines));
         if open_paths != &OpenPaths::default() {
             lines.push("routes: only those of general_settings.allowed_routes".to_owned());
@@ -78,6 +83,30 @@ impl Settings {
             yes(telemetry.metrics_need_key)
         ));
         lines
+    }
+}
+
+fn custom_auth_line(custom: &CustomAuthSettings) -> String {
+    let mode = match custom.chain.mode {
+        Mode::On => "instead of all other methods",
+        Mode::Auto if custom.chain.keys_first => "after keys, before the other methods",
+        Mode::Auto => "before the other methods",
+    };
+    match &custom.by {
+        CustomAuthBy::Python(python) => format!(
+            "custom authentication: {} in {} processes of {}, {mode}, {} for an answer",
+            python.handler,
+            python.workers,
+            python.python.display(),
+            seconds(python.timeout)
+        ),
+        CustomAuthBy::Hook(hook) => {
+            let address = match &hook.address {
+                HookAddress::Url(url) => url[..Position::AfterPath].to_owned(),
+                HookAddress::Unix(path) => format!("unix:{}", path.display()),
+            };
+            format!("custom authentication: {address}, {mode}, {} for an answer", seconds(hook.timeout))
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
 
+mod custom_auth;
 mod examples;
 mod hostile;
 mod jwt;

@@ -1,5 +1,6 @@
 //! Whole files: the articles' configurations, a large one of LiteLLM's, and every file that operators copy.
 
+use portcullis_filters::authn::custom::Mode;
 use std::collections::BTreeSet;
 
 use super::*;
@@ -68,12 +69,11 @@ general_settings:
         "{found}"
     );
 
-    let found = mistake("general_settings:\n  master_key: sk-1234\n  custom_auth: custom_auth.user_api_key_auth\n");
-    assert_eq!(
-        found,
-        "general_settings.custom_auth (config.yaml:3:3): decides who is let in and is not honoured by this version: \
-         remove it to start without it"
-    );
+    let custom = "general_settings:\n  master_key: sk-1234\n  custom_auth: custom_auth.user_api_key_auth\n";
+    let settings = load_with(custom, &[]).unwrap().settings.custom_auth.unwrap();
+    assert_eq!(settings.chain.mode, Mode::On);
+    let auto = format!("{custom}  custom_auth_settings:\n    mode: \"auto\"\n");
+    assert_eq!(load_with(&auto, &[]).unwrap().settings.custom_auth.unwrap().chain.mode, Mode::Auto);
 }
 
 #[test]
@@ -197,6 +197,8 @@ fn the_readme_names_every_key_and_no_other() {
 model_list: [{model_name: a, litellm_params: {model: mock/a}, model_info: {}}]
 router_settings: {model_group_alias: {a: {model: b}}}
 general_settings:
+  custom_auth: a.b
+  custom_auth_settings: {mode: auto}
   enable_jwt_auth: true
   enforce_rbac: true
   role_permissions: [{role: team, models: [a]}]
@@ -207,13 +209,21 @@ general_settings:
     scope_mappings: [{scope: a, models: [a]}]
     issuers: [{issuer: 'https://a', audience: a}]
 portcullis:
+  custom_auth: {cache_ttl: 1, depends_on: []}
   jwt:
     issuers: [{issuer: 'https://b', audience: a, claims: {user_id_jwt_field: sub}}]
     introspection: [{url: 'https://a', client_id: a, client_secret: a, claims: {user_id_jwt_field: sub}}]
 ";
-    let (root, flaws) = document::parse(&"x".into(), text);
-    assert!(flaws.is_empty());
-    let (_, findings) = read(root.as_ref(), Path::new(""), &Overrides::default(), &|_| None);
+    // A function and a hook stand in different files.
+    let hook = "portcullis: {custom_auth: {hook: {url: 'https://a'}}}";
+    let mut asked = BTreeSet::new();
+    for text in [text, hook] {
+        let (root, flaws) = document::parse(&"x".into(), text);
+        assert!(flaws.is_empty());
+        let (_, findings) = read(root.as_ref(), Path::new(""), &Overrides::default(), &|_| None);
+        assert!(findings.mistakes.is_empty(), "{:?}", findings.mistakes);
+        asked.extend(findings.asked);
+    }
     let sections = [
         "general_settings",
         "litellm_settings",
@@ -227,6 +237,9 @@ portcullis:
         "portcullis.telemetry",
         "portcullis.jwt",
         "portcullis.jwt.dpop",
+        "portcullis.custom_auth",
+        "portcullis.custom_auth.hook",
+        "general_settings.custom_auth_settings",
         "general_settings.litellm_jwtauth",
         "model_list[].litellm_params",
         "model_list[].model_info",
@@ -234,10 +247,8 @@ portcullis:
         "router_settings.model_group_alias.a.model",
         "router_settings.model_group_alias.a.hidden",
     ];
-    assert!(findings.mistakes.is_empty(), "{:?}", findings.mistakes);
     // The README names the options of claims once.
-    let (options, asked): (BTreeSet<_>, BTreeSet<_>) =
-        findings.asked.into_iter().partition(|key| key.contains("[].claims."));
+    let (options, asked): (BTreeSet<_>, BTreeSet<_>) = asked.into_iter().partition(|key| key.contains("[].claims."));
     for (_, option) in options.iter().filter_map(|key| key.split_once("[].claims.")) {
         let of_block = format!("general_settings.litellm_jwtauth.{option}");
         assert!(option.contains("[]") || asked.contains(&of_block), "{option}");
