@@ -2,6 +2,7 @@
 
 pub mod admin;
 pub mod announce;
+pub mod custom;
 pub mod introspection;
 pub mod key_sets;
 pub mod reload;

@@ -23,8 +23,10 @@ use url::Url;
 use crate::config::{KeyRules, ModelSettings, ProviderKind, Settings};
 use crate::proxy::Live;
 
+mod custom;
 mod tokens;
 
+pub use custom::CustomMakings;
 pub use tokens::{GateLogouts, TokenMakings};
 
 /// What outlives a reload: the store, what is remembered of it, and who failed.
@@ -36,6 +38,8 @@ pub struct Makings {
     pub cache: Arc<KeyCache>,
     /// Who presented unknown ones.
     pub failures: Arc<FailureThrottle>,
+    /// What custom authentication needs.
+    pub custom: CustomMakings,
     /// What tokens need.
     pub tokens: TokenMakings,
     /// Digest of the master key that was made at the first start; counts only while none is configured.
@@ -79,7 +83,10 @@ impl Makings {
         let mut chain = settings.jwt.as_ref().map(|jwt| self.tokens.chain(jwt, &self.failures)).unwrap_or_default();
         chain.extend([Authenticator::Master(master), Authenticator::VirtualKey(keys)]);
         let asked_about = settings.jwt.as_ref().is_some_and(|jwt| !jwt.opaque.is_empty());
-        let opaque = asked_about || settings.master_keys.iter().any(|key| !key.expose().starts_with("sk-"));
+        let odd_key = settings.master_keys.iter().any(|key| !key.expose().starts_with("sk-"));
+        let custom = self.custom.chain(settings.custom_auth.as_ref(), &self.tokens.directory, &self.failures);
+        let opaque = asked_about || odd_key || custom.is_some();
+        let authenticators = Authenticators::new(chain);
         Gate {
             slots: CredentialSlots {
                 replacing: settings.slots.key_header.clone(),
@@ -87,7 +94,10 @@ impl Makings {
                 certificate: settings.slots.certificate_header.clone(),
                 shapes: Shapes { jwt: settings.jwt.as_ref().is_some_and(|jwt| !jwt.issuers.is_empty()), opaque },
             },
-            authenticators: Authenticators::new(chain),
+            authenticators: match custom {
+                Some(custom) => authenticators.with_custom(custom),
+                None => authenticators,
+            },
         }
     }
 }

@@ -11,9 +11,11 @@ use tracing::level_filters::LevelFilter;
 
 use crate::config::{LogFormat, TelemetrySettings};
 
+mod custom;
 mod event;
 mod log;
 
+pub use custom::CustomMetrics;
 pub use event::RequestEvent;
 pub use log::{Log, start};
 
@@ -26,6 +28,8 @@ pub struct Telemetry {
     retries: IntCounter,
     duration: Histogram,
     first_byte: Histogram,
+    /// Of custom authentication.
+    pub custom: Arc<CustomMetrics>,
     gauges: Gauges,
     cache: Arc<KeyCache>,
     log: Log,
@@ -84,6 +88,7 @@ impl Telemetry {
                 "portcullis_first_byte_seconds",
                 "From the head of a request to the first byte of its answer",
             )?,
+            custom: Arc::new(CustomMetrics::new(&registry)?),
             gauges: Gauges {
                 cached_keys: gauge("portcullis_cached_keys", "Keys held in memory")?,
                 unknown_keys: gauge("portcullis_unknown_keys", "Unknown keys remembered")?,

@@ -74,7 +74,8 @@ async fn page(State(metrics): State<Metrics>, ConnectInfo(peer): ConnectInfo<Soc
     if metrics.need_key
         && let Err(denial) = authenticate(&metrics.gate, &request, peer.ip()).await
     {
-        let unavailable = matches!(denial, Denial::StoreUnavailable(_));
+        let unavailable =
+            matches!(denial, Denial::StoreUnavailable(_) | Denial::IssuerUnavailable(_) | Denial::CustomUnavailable(_));
         let status = if unavailable { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::UNAUTHORIZED };
         let challenge = [(header::WWW_AUTHENTICATE, "Bearer realm=\"portcullis\"")];
         return (status, challenge, "Unauthorized access to metrics endpoint.\n").into_response();

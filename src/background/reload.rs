@@ -55,8 +55,12 @@ impl Reload {
             Ok(loaded) => {
                 announce::findings(&loaded.warnings, &loaded.notices);
                 self.say_what_waits(&loaded.settings);
+                let same_function = self.settings.load().custom_auth == loaded.settings.custom_auth;
                 self.settings.store(Arc::new(loaded.settings));
                 self.publish();
+                if same_function {
+                    self.makings.custom.renew();
+                }
                 tracing::info!("the new configuration is in force");
             }
         }
