@@ -23,6 +23,7 @@ use portcullis_admin_api::AdminState;
 use portcullis_filters::authn::failures::{FailureSettings, FailureThrottle};
 use portcullis_filters::authn::jwt::proof::used::{MAX_USED, UsedProofs};
 use portcullis_filters::cache::KeyCache;
+use portcullis_filters::limits::Limits;
 use reqwest::redirect;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
@@ -30,7 +31,7 @@ use tokio::sync::watch;
 use crate::background::key_sets::KeySets;
 use crate::background::{admin, announce, reload, stop};
 use crate::config::{Loaded, Overrides, Settings};
-use crate::live::{GateLogouts, Makings, TokenMakings};
+use crate::live::{CustomMakings, GateLogouts, Makings, TokenMakings};
 use crate::proxy::connection::Edge;
 use crate::proxy::management::Management;
 use crate::proxy::upstream::Resolver;
@@ -75,6 +76,7 @@ fn serve_with(source: Source, loaded: Loaded, log: Log) -> Result<()> {
         keys: store.keys(),
         cache,
         failures: Arc::new(FailureThrottle::new(FailureSettings::default())),
+        custom: CustomMakings::new(control.handle().clone(), Arc::clone(&telemetry.custom)),
         tokens: token_makings(&store, &control)?,
         stored_master_key: Arc::default(),
     };
@@ -101,6 +103,7 @@ fn serve_with(source: Source, loaded: Loaded, log: Log) -> Result<()> {
         telemetry: Arc::clone(&telemetry),
         resolver: Resolver::new(),
         body_memory,
+        limits: Limits::default(),
         active: Arc::clone(&active),
     };
 

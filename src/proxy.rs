@@ -20,6 +20,7 @@ use portcullis_admin_api::models::ServedModel;
 use portcullis_filters::authn::Gate;
 use portcullis_filters::denial::Denial;
 use portcullis_filters::endpoint::{self, Call};
+use portcullis_filters::limits::Limits;
 use portcullis_filters::path::OpenPaths;
 use portcullis_filters::policy::{self, AccessGroups};
 use portcullis_filters::route::{Provider, RouteTable};
@@ -37,8 +38,9 @@ mod replay;
 mod respond;
 mod strict;
 pub mod upstream;
+mod verify;
 
-use body::BodyMemory;
+use body::{BodyMemory, RequestBody};
 pub use context::{Admission, RequestContext};
 use upstream::Resolver;
 
@@ -72,6 +74,8 @@ pub struct Gateway {
     pub resolver: Resolver,
     /// Bounds the bytes of all bodies held at once.
     pub body_memory: BodyMemory,
+    /// What is counted of principals with limits.
+    pub limits: Limits,
     /// Requests between head and last byte; a graceful stop waits for zero.
     pub active: Arc<AtomicUsize>,
 }
@@ -87,19 +91,29 @@ impl Gateway {
         let head = ctx.head(session)?; // pingora's header as plain http types
         let endpoint = endpoint::classify(&head)?; // which API call; a path of none is 404
         live.open_paths.check(head.path)?; // the operator may have closed it to everybody
-        let credential = live.gate.slots.extract(&head)?; // slots, in priority order and by shape
-        let principal = live.gate.authenticators.authenticate(&head, &credential, now).await?; // master, virtual key
+        let early = match live.gate.authenticators.read_body() {
+            true => Some(body::read(session, endpoint.body, &live.http, &self.body_memory).await?), // for their own code
+            false => None,
+        };
+        let head = ctx.head(session)?;
+        let credential = live.gate.slots.extract(&head); // slots, in priority order and by shape
+        let seen = early.as_ref().map(RequestBody::bytes);
+        let principal = live.gate.authenticators.authenticate(&head, credential, seen.as_ref(), now).await?;
         ctx.note_principal(&principal);
-        let body = body::read(session, endpoint.body, &live.http, &self.body_memory).await?;
+        let body = match early {
+            Some(body) => body,
+            None => body::read(session, endpoint.body, &live.http, &self.body_memory).await?,
+        };
         let operation = body::operation(session, endpoint, &body)?; // model, streamed or not
         ctx.note_operation(&operation);
         let permit = policy::authorize(principal, operation, &live.groups)?; // the only maker of a Permit
+        let reservation = self.limits.reserve(&permit, now)?; // given back on drop
         let route = match permit.operation().endpoint.call {
             Call::ListModels | Call::RetrieveModel => None, // answered here, from the permit
             _ => Some(live.routes.resolve(&permit, ctx.query(session), &[], now, rand::random)?),
         };
         let names = permit.operation().names.clone();
-        Ok(Admission { permit, route, body, names })
+        Ok(Admission { permit, reservation, route, body, names })
     }
 
     /// Answers what needs no upstream. `true`: the answer is written.
@@ -147,6 +161,9 @@ impl ProxyHttp for Gateway {
     async fn request_filter(&self, session: &mut Session, ctx: &mut Self::CTX) -> Result<bool, Box<Error>> {
         if let Some(denial) = ctx.malformed.take() {
             return self.refuse(session, ctx, denial).await.map(|()| true);
+        }
+        if verify::is_asked(ctx) {
+            return verify::respond(self, session, ctx).await.map(|()| true);
         }
         if session.req_header().method == Method::OPTIONS {
             return respond::preflight(session, ctx).await.map(|()| true);

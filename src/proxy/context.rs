@@ -13,6 +13,7 @@ use portcullis_filters::authn::jwt::proof::certificate::thumbprint_from_header;
 use portcullis_filters::denial::Denial;
 use portcullis_filters::endpoint::{Dialect, dialect_of};
 use portcullis_filters::head::RequestHead;
+use portcullis_filters::limits::Reservation;
 use portcullis_filters::operation::{ModelNames, Operation};
 use portcullis_filters::path::CanonicalPath;
 use portcullis_filters::policy::Permit;
@@ -28,6 +29,8 @@ use crate::telemetry::{RequestEvent, request_id};
 pub struct Admission {
     /// Proof that policy allowed it.
     pub permit: Permit,
+    /// What was taken out of the principal's limits, until the request ends.
+    pub reservation: Reservation,
     /// The upstream in charge; replaced when it fails before the first byte. `None`: answered here.
     pub route: Option<Route>,
     /// The body: as received, or as the last upstream that was tried calls the model.
@@ -60,6 +63,8 @@ pub struct RequestContext {
     pub(super) source: Option<IpAddr>,
     /// The thumbprint of the client's certificate, as a trusted proxy passed it on.
     pub(super) client_certificate: Option<[u8; 32]>,
+    /// Whether the connection is one of the operator's own proxies'.
+    pub(super) by_trusted_proxy: bool,
     /// What the strict HTTP layer found; answered in `request_filter`.
     pub(super) malformed: Option<Denial>,
     pub(super) admission: Option<Admission>,
@@ -88,6 +93,7 @@ impl RequestContext {
             dialect: Dialect::OpenAi,
             source: None,
             client_certificate: None,
+            by_trusted_proxy: false,
             malformed: None,
             admission: None,
             outgoing_body: Bytes::new(),
@@ -110,6 +116,7 @@ impl RequestContext {
         let peer = session.client_addr().and_then(|address| address.as_inet()).map(|address| address.ip());
         self.dialect = dialect_of(path.as_str(), &header.headers);
         self.source = peer.map(|peer| source_of(peer, &header.headers, &self.live.http));
+        self.by_trusted_proxy = peer.is_some_and(|peer| is_trusted(peer, &self.live.http));
         let certificate = self.live.gate.slots.certificate.as_ref();
         self.client_certificate =
             certificate.zip(peer).and_then(|(name, peer)| certificate_of(peer, &header.headers, name, &self.live.http));
