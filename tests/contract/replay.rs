@@ -9,7 +9,7 @@ use crate::recorded::{Case, Outcome, cases};
 use crate::support::gateway;
 
 /// What a recording is called, what it was made with beside the model, and its lines.
-const RECORDINGS: [(&str, &str, &str); 5] = [
+const RECORDINGS: [(&str, &str, &str); 10] = [
     ("headers", "general_settings: {master_key: sk-1234}", include_str!("recorded/headers.jsonl")),
     ("client-side", "general_settings: {master_key: sk-1234}", include_str!("recorded/client-side.jsonl")),
     (
@@ -27,6 +27,40 @@ const RECORDINGS: [(&str, &str, &str); 5] = [
         "general_settings: {master_key: sk-1234, allowed_routes: [/v1/chat/completions, /health/liveliness]}",
         include_str!("recorded/route-gates.jsonl"),
     ),
+    (
+        "custom-auth",
+        "general_settings: {master_key: sk-1234, custom_auth: custom_auth.user_api_key_auth}",
+        include_str!("recorded/custom-auth.jsonl"),
+    ),
+    (
+        "custom-auth-auto",
+        "general_settings: {master_key: sk-1234, custom_auth: custom_auth.user_api_key_auth, \
+         custom_auth_settings: {mode: auto}}",
+        include_str!("recorded/custom-auth-auto.jsonl"),
+    ),
+    (
+        "custom-auth-off",
+        "general_settings: {master_key: sk-1234, custom_auth: custom_auth.user_api_key_auth, \
+         custom_auth_settings: {mode: 'off'}}",
+        include_str!("recorded/custom-auth-off.jsonl"),
+    ),
+    (
+        "custom-auth-variants",
+        "general_settings: {master_key: sk-1234, custom_auth: variants.decide}",
+        include_str!("recorded/custom-auth-variants.jsonl"),
+    ),
+    (
+        "custom-auth-variants-checked",
+        "general_settings: {master_key: sk-1234, custom_auth: variants.decide, custom_auth_run_common_checks: true}\n\
+         litellm_settings: {enable_post_custom_auth_checks: true}",
+        include_str!("recorded/custom-auth-variants-checked.jsonl"),
+    ),
+];
+
+/// What the configurations name.
+const FUNCTIONS: [(&str, &str); 2] = [
+    ("custom_auth.py", include_str!("../custom_auth/article/custom_auth.py")),
+    ("variants.py", include_str!("custom_auth/variants.py")),
 ];
 
 #[tokio::test(flavor = "multi_thread")]
@@ -36,7 +70,11 @@ async fn every_difference_to_litellm_is_documented_and_every_documented_one_exis
     let mut count = 0;
     for (name, settings, lines) in RECORDINGS {
         let provider = Provider::start().unwrap();
-        let gateway = gateway(&config(settings, &provider)).start().await;
+        let setup = gateway(&config(settings, &provider));
+        for (file, content) in FUNCTIONS {
+            std::fs::write(setup.directory().join(file), content).unwrap();
+        }
+        let gateway = setup.start().await;
         gateway.watch(&provider);
         for case in cases(name, lines) {
             let ours = answer(&gateway, &provider, &case).await;
@@ -48,7 +86,7 @@ async fn every_difference_to_litellm_is_documented_and_every_documented_one_exis
         }
         gateway.stop().await;
     }
-    assert_eq!(count, 193, "a case was lost");
+    assert_eq!(count, 284, "a case was lost");
     assert!(unnamed.is_empty(), "not in docs/compatibility.md:\n{}", unnamed.join("\n"));
     assert_eq!(differences.stale(), [], "in docs/compatibility.md, but no difference any more");
 }

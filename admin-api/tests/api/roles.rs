@@ -6,6 +6,7 @@ use std::sync::Arc;
 use http::{Method, StatusCode};
 use portcullis_admin_api::Authenticated;
 use portcullis_admin_api::routes::{Role, Route, table};
+use portcullis_filters::authn::custom::CustomIdentity;
 use portcullis_filters::authn::virtual_key::{KeyHash, KeyRecord};
 use portcullis_filters::policy::Policy;
 use portcullis_filters::principal::Principal;
@@ -84,6 +85,32 @@ async fn who_is_known_already_is_not_asked_again_and_has_the_same_rights() {
         let mut request = request(Method::GET, "/key/list", None, "");
         request.extensions_mut().insert(Authenticated(principal.clone()));
         assert_eq!(api.send(request).await.status.as_u16(), status, "{principal:?}");
+    }
+}
+
+/// Whom the operator's own code vouches for without a role could otherwise make itself a key.
+#[tokio::test]
+async fn a_custom_identity_has_the_routes_of_its_role_and_without_one_none() {
+    let api = Api::new();
+    for (role, own, all) in [
+        ("", false, false),
+        ("internal_user", true, false),
+        ("proxy_admin_viewer", true, false),
+        ("proxy_admin", true, true),
+    ] {
+        let identity = CustomIdentity::read(json!({"user_role": role}).to_string().as_bytes(), Some("theirs")).unwrap();
+        let principal = Principal::Custom(Arc::clone(&identity.principal));
+        for route in table().into_iter().filter(|route| route.role.needs_credential()) {
+            let mut request = request(route.method.clone(), &concrete(&route), None, "{}");
+            request.extensions_mut().insert(Authenticated(principal.clone()));
+            let status = api.send(request).await.status.as_u16();
+            let open = match route.role {
+                Role::Admin => all,
+                // It has no key of its own to read, and health is the operator's.
+                _ => all || (own && route.path.contains("/model")),
+            };
+            assert_eq!(!matches!(status, 401 | 403), open, "{role} {} {}: {status}", route.method, route.path);
+        }
     }
 }
 
