@@ -169,7 +169,11 @@ impl RunArguments {
         for manifest in manifests.into_iter().filter(|manifest| wanted(&manifest.name)) {
             match manifest.find(root.parent().unwrap_or(root)) {
                 Ok(found) => targets.push(TargetKind::Other { manifest: Box::new(manifest), found }),
-                Err(reason) => absent.push(Absent { name: manifest.name, reason: format!("{reason:#}") }),
+                Err(reason) => absent.push(Absent {
+                    name: manifest.name,
+                    reason: format!("{reason:#}"),
+                    scenarios: manifest.scenarios,
+                }),
             }
         }
         Ok((targets, absent))

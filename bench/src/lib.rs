@@ -4,12 +4,14 @@
 //! themselves and understands as little as possible. Both listen on the loopback interface only, each on a runtime of its own,
 //! so that a test's runtime can neither starve them nor be starved. [`gateway`] runs the gateway as a child process, never linked;
 //! [`client`] and [`tls`] talk to it; [`credentials`] looks for secrets where they must not be;
-//! [`postgres`] is a real database server of one's own, [`keycloak`] a real issuer of tokens, and [`issuer`] one that is not there.
+//! [`postgres`] is a real database server of one's own, [`keycloak`] a real issuer of tokens, [`issuer`] one that is not there, and
+//! [`authoriser`] a web hook.
 //!
 //! Under load [`upstream`] stands where [`provider`] stands in tests: it is fast, keeps nothing, and marks its answers so that
 //! [`message`] can tell a right one from any other. [`load`] asks, [`target`] is asked, [`process`] says what that cost, [`run`] does
 //! it for each [`scenario`], and [`report`] shows the [`result`].
 
+pub mod authoriser;
 pub mod client;
 pub mod credentials;
 pub mod fanout;

@@ -51,6 +51,8 @@ pub struct Absent {
     pub name: String,
     /// Why not.
     pub reason: String,
+    /// See [`crate::target::Manifest::scenarios`].
+    pub scenarios: Vec<String>,
 }
 
 /// How long the memory of a target is left to decay.
@@ -138,9 +140,8 @@ impl RunPlan {
             notes.push(format!("{} requests reached the provider with a wrong credential", provider.leaks()));
         }
         let mut result = result(scenario, targets, notes, self.decay);
-        if scenario.takes_others() {
-            result.targets.extend(self.absent.iter().map(absent));
-        }
+        let missed = self.absent.iter().filter(|absent| scenario.takes_others(&absent.scenarios));
+        result.targets.extend(missed.map(absent));
         Ok(result)
     }
 
@@ -175,7 +176,7 @@ fn in_turn(targets: &mut [Measured], repetition: usize) -> Box<dyn Iterator<Item
 }
 
 fn absent(absent: &Absent) -> TargetResult {
-    let Absent { name, reason } = absent.clone();
+    let Absent { name, reason, .. } = absent.clone();
     TargetResult { target: name, version: String::new(), absent: Some(reason), samples: Vec::new() }
 }
 

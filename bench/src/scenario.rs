@@ -67,6 +67,16 @@ pub enum Who {
     },
     /// One token of an issuer whose key set is fetched, known to the cache.
     Token(Algorithm),
+    /// A credential that a Python function knows.
+    Python {
+        /// Whether what it says is remembered.
+        kept: bool,
+    },
+    /// A credential that a web hook knows.
+    Hook {
+        /// Whether what it says is remembered.
+        kept: bool,
+    },
     /// So many tokens by turns, none known to the cache: each is verified.
     ColdTokens {
         /// What they are signed with.
@@ -77,6 +87,11 @@ pub enum Who {
 }
 
 const USUAL: Steady = Steady { who: Who::Key, connections: 32, body_bytes: 1024, rate: 2000.0, bounded: false };
+
+/// As [`USUAL`], with a credential that the operator's own code knows.
+const fn custom(name: &'static str, about: &'static str, who: Who) -> Scenario {
+    Scenario { name, about, set: Set::Short, steady: Steady { who, rate: 200.0, ..USUAL } }
+}
 
 /// As [`USUAL`], with one token.
 const fn token(name: &'static str, about: &'static str, set: Set, algorithm: Algorithm) -> Scenario {
@@ -164,6 +179,18 @@ pub const SCENARIOS: &[Scenario] = &[
         set: Set::Full,
         steady: Steady { who: Who::Keys { count: 1_000_000 }, ..USUAL },
     },
+    custom(
+        "custom_python",
+        "As key_warm, with a credential about which a Python function is asked each time, in one worker process.",
+        Who::Python { kept: false },
+    ),
+    custom("custom_python_kept", "As custom_python, with an answer that is remembered.", Who::Python { kept: true }),
+    custom(
+        "custom_hook",
+        "As key_warm, with a credential about which a web hook is asked each time.",
+        Who::Hook { kept: false },
+    ),
+    custom("custom_hook_kept", "As custom_hook, with an answer that is remembered.", Who::Hook { kept: true }),
     token("jwt_rs256", "As key_warm, with one token signed with RS256.", Set::Full, Algorithm::RS256),
     token("jwt_ps256", "As key_warm, with one token signed with PS256.", Set::Full, Algorithm::PS256),
     token("jwt_es256", "As key_warm, with one token signed with ES256.", Set::Short, Algorithm::ES256),
@@ -190,14 +217,14 @@ impl Scenario {
         match kind {
             TargetKind::Provider | TargetKind::Passthrough { .. } => true,
             TargetKind::Portcullis { .. } => self.name != "passthrough",
-            TargetKind::Other { .. } => self.takes_others(),
+            TargetKind::Other { manifest, .. } => self.takes_others(&manifest.scenarios),
         }
     }
 
-    /// Whether gateways that are configured with one key take part.
+    /// Whether a gateway takes part that is for these scenarios only; for none: that is configured with one key.
     #[must_use]
-    pub fn takes_others(&self) -> bool {
-        self.steady.who == Who::Key
+    pub fn takes_others(&self, only: &[String]) -> bool {
+        if only.is_empty() { self.steady.who == Who::Key } else { only.iter().any(|name| name == self.name) }
     }
 }
 

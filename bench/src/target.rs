@@ -9,6 +9,7 @@ mod portcullis;
 
 pub(crate) use portcullis::version;
 
+use crate::authoriser::Authoriser;
 use crate::gateway::Gateway;
 use crate::issuer::Issuer;
 use crate::load::Caller;
@@ -91,8 +92,11 @@ pub struct Target {
 enum Running {
     Direct,
     Child(#[expect(dead_code, reason = "ends with the target")] Box<ChildServer>),
-    /// With the issuer whose tokens it takes, where a scenario has one.
-    Gateway(Box<Gateway>, #[expect(dead_code, reason = "ends with the target")] Option<Issuer>),
+    /// With the issuer whose tokens it takes and the hook that it asks, where a scenario has one.
+    Gateway(
+        Box<Gateway>,
+        #[expect(dead_code, reason = "ends with the target")] Box<(Option<Issuer>, Option<Authoriser>)>,
+    ),
 }
 
 impl TargetKind {
@@ -134,7 +138,7 @@ impl TargetKind {
 impl Target {
     /// Empties the log that has grown under a load, where there is one.
     pub fn cut_log(&self) {
-        if let Running::Gateway(gateway, _) = &self.running {
+        if let Running::Gateway(gateway, ..) = &self.running {
             gateway.cut_log();
         }
     }
@@ -152,7 +156,7 @@ impl Target {
     #[must_use]
     pub fn gateway(&self) -> Option<&Gateway> {
         match &self.running {
-            Running::Gateway(gateway, _) => Some(gateway),
+            Running::Gateway(gateway, ..) => Some(gateway),
             _ => None,
         }
     }

@@ -40,6 +40,9 @@ pub struct Manifest {
     /// Whether the provider sees another body than the client sent, and so rightly another length.
     #[serde(default)]
     pub rewrites_bodies: bool,
+    /// The scenarios in which it takes part; without them, those in which one key is all there is to know.
+    #[serde(default)]
+    pub scenarios: Vec<String>,
 }
 
 /// What stands for the names in braces.
@@ -256,7 +259,7 @@ mod tests {
     fn the_manifests_that_come_with_the_bench_can_be_prepared() {
         let manifests = Manifest::read_all(&Path::new(env!("CARGO_MANIFEST_DIR")).join("targets")).unwrap();
         let names: Vec<&str> = manifests.iter().map(|manifest| manifest.name.as_str()).collect();
-        assert_eq!(names, ["haproxy", "litellm", "nginx"]);
+        assert_eq!(names, ["haproxy", "litellm-custom", "litellm", "nginx"]);
         for manifest in manifests {
             let dir = tempfile::tempdir().unwrap();
             let prepared = manifest.prepare(&place(dir.path())).unwrap();

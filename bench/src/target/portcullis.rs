@@ -1,7 +1,8 @@
 //! The gateway as a target: its configuration, and the keys that a scenario needs in its store.
 
 use super::keys::insert_keys;
-use super::{Ground, MODEL, Running, Target};
+use super::{CLIENT_KEY, Ground, MODEL, Running, Target};
+use crate::authoriser::Authoriser;
 use crate::gateway::{Gateway, GatewaySetup};
 use crate::issuer::{Algorithm, Issuer};
 use crate::load::{Caller, KeySeries};
@@ -26,8 +27,13 @@ pub(super) async fn start(
     scenario: &Steady,
 ) -> anyhow::Result<Target> {
     let issuer = matches!(scenario.who, Who::Token(_) | Who::ColdTokens { .. }).then(Issuer::start).transpose()?;
-    let configuration = configuration(ground, scenario, events) + &trusting(issuer.as_ref(), scenario);
-    let gateway = GatewaySetup::new(binary, &configuration).log_to_file().on(ground.cores).start().await;
+    let authoriser = matches!(scenario.who, Who::Hook { .. }).then(Authoriser::start).transpose()?;
+    let configuration = configuration(ground, scenario, events)
+        + &trusting(issuer.as_ref(), scenario)
+        + &asking(authoriser.as_ref(), scenario);
+    let setup = GatewaySetup::new(binary, &configuration).log_to_file().on(ground.cores);
+    std::fs::write(setup.directory().join("custom_auth.py"), include_str!("custom_auth.py"))?;
+    let gateway = setup.start().await;
     let caller = match &issuer {
         Some(issuer) => bearer(issuer, scenario),
         None => caller(&gateway, scenario).await?,
@@ -40,7 +46,7 @@ pub(super) async fn start(
         caller,
         expected: if matches!(scenario.who, Who::KeyWithoutModel) { 403 } else { 200 },
         rewrites: false,
-        running: Running::Gateway(Box::new(gateway), issuer),
+        running: Running::Gateway(Box::new(gateway), Box::new((issuer, authoriser))),
     })
 }
 
@@ -52,14 +58,29 @@ fn configuration(ground: &Ground, scenario: &Steady, events: bool) -> String {
         Who::ColdKeys { .. } => 10,
         _ => 1000,
     };
+    let custom = if matches!(scenario.who, Who::Python { .. }) { "  custom_auth: custom_auth.decide\n" } else { "" };
     let log_level = if events { "info" } else { "warn" };
     format!(
         "model_list:\n  - model_name: {MODEL}\n    litellm_params:\n      model: openai/{MODEL}\n      \
          api_key: {provider_key}\n      api_base: http://{upstream}/v1\n\
          general_settings:\n  master_key: {MASTER_KEY}\n  user_api_key_cache_max_size: {cached}\n  \
-         user_api_key_cache_ttl: {DAY}\n\
+         user_api_key_cache_ttl: {DAY}\n{custom}\
          portcullis:\n  threads: 1\n  telemetry:\n    log_level: {log_level}\n"
     )
+}
+
+/// The part of the configuration that asks the operator's own code; stands at the end of `portcullis:`.
+fn asking(authoriser: Option<&Authoriser>, scenario: &Steady) -> String {
+    match (scenario.who, authoriser) {
+        (Who::Hook { kept }, Some(authoriser)) => {
+            format!("  custom_auth:\n    hook:\n      url: {}\n", authoriser.url(kept))
+        }
+        (Who::Python { kept }, _) => {
+            let kept = if kept { "    cache_ttl: 60\n    depends_on: []\n" } else { "" };
+            format!("  custom_auth:\n    workers: 1\n{kept}")
+        }
+        _ => String::new(),
+    }
 }
 
 /// The part of the configuration that lets an issuer's tokens in; stands at the end of `portcullis:`.
@@ -110,6 +131,7 @@ async fn caller(gateway: &Gateway, scenario: &Steady) -> anyhow::Result<Caller> 
     let allowed = json!({"models": [MODEL]});
     Ok(match scenario.who {
         Who::Master | Who::Token(_) | Who::ColdTokens { .. } => Caller::bearer(MASTER_KEY),
+        Who::Python { .. } | Who::Hook { .. } => Caller::bearer(CLIENT_KEY),
         Who::Key => Caller::bearer(&gateway.generate_key(&allowed).await),
         Who::KeyWithoutModel => Caller::bearer(&gateway.generate_key(&json!({"models": ["another-model"]})).await),
         Who::Keys { count } => {
