@@ -3,6 +3,7 @@
 The shapes are those that such functions rely on; nothing here checks anything, because the gateway does.
 """
 
+import copy
 import enum
 import http
 import importlib.util
@@ -24,9 +25,11 @@ def install():
 
 def installed(name):
     try:
-        return importlib.util.find_spec(name) is not None
+        found = importlib.util.find_spec(name)
     except (ImportError, ValueError):
         return False
+    # A mere folder of that name, beside the configuration perhaps, has no file of its own.
+    return found is not None and found.origin is not None
 
 
 def module(name, **members):
@@ -180,7 +183,7 @@ def install_starlette():
 
 
 def statuses():
-    return {f"HTTP_{status.value}_{status.name}": status.value for status in http.HTTPStatus}
+    return {f"HTTP_{status.value}_{name}": status.value for name, status in http.HTTPStatus.__members__.items()}
 
 
 def install_fastapi():
@@ -225,6 +228,8 @@ class UserAPIKeyAuth:
     spend = 0.0
 
     def __init__(self, **fields):
+        for name, value in defaults_of(type(self)).items():
+            fields.setdefault(name, copy.deepcopy(value))
         for name in ("models", "team_models", "allowed_cache_controls"):
             fields.setdefault(name, [])
         for name in ("metadata", "aliases", "config", "permissions", "model_max_budget", "model_spend"):
@@ -241,6 +246,15 @@ class UserAPIKeyAuth:
         return json.dumps(self.model_dump(), default=str)
 
     json = model_dump_json
+
+
+def defaults_of(kind):
+    """What a subclass of the identity sets for all of its own: without it limits would be lost."""
+    found = {}
+    for part in reversed(kind.__mro__[: kind.__mro__.index(UserAPIKeyAuth)]):
+        fields = {name: value for name, value in vars(part).items() if not name.startswith("_")}
+        found.update({name: value for name, value in fields.items() if not hasattr(value, "__get__")})
+    return found
 
 
 class ProxyException(Exception):

@@ -19,6 +19,9 @@ import threading
 import traceback
 
 LONGEST_FRAME = 64 << 20
+# What the gateway reads of us; it ends a process that says more.
+LONGEST_MESSAGE = 1 << 20
+LONGEST_TEXT = 64 << 10
 THREAD_STACK = 512 << 10
 
 
@@ -50,7 +53,10 @@ class Channel:
         return b"".join(parts)
 
     def write(self, message):
-        text = json.dumps(message).encode()
+        """Raises ValueError, having sent nothing, for what the gateway could not read."""
+        text = json.dumps(message, allow_nan=False, ensure_ascii=False).encode()
+        if len(text) > LONGEST_MESSAGE:
+            raise ValueError("it is longer than 1 MiB")
         with self.lock:
             self.sock.sendall(struct.pack(">I", len(text)) + text)
 
@@ -64,7 +70,9 @@ class Bounds:
 
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         kind = getattr(resource, "RLIMIT_DATA", resource.RLIMIT_AS)
-        resource.setrlimit(kind, (memory, memory))
+        most = resource.getrlimit(kind)[1]
+        bound = memory if most == resource.RLIM_INFINITY else min(memory, most)
+        resource.setrlimit(kind, (bound, bound))
         threading.stack_size(THREAD_STACK)
 
 
@@ -139,6 +147,20 @@ def answer_of(value):
     return None
 
 
+def told(text):
+    """A text as it can be sent. A long one goes as a whole: half a credential at its end could not be masked."""
+    text = str(text)
+    return text.encode("utf-8", "replace").decode() if len(text) <= LONGEST_TEXT else "(a text that is too long)"
+
+
+def cause_of(error):
+    """What the log says of an exception."""
+    try:
+        return told(f"{type(error).__name__}: {error}")
+    except BaseException:
+        return type(error).__name__
+
+
 def status_of(code):
     try:
         return int(code)
@@ -154,14 +176,13 @@ def refusal_of(error):
 
     if isinstance(error, ProxyException):
         status = status_of(error.code)
-        refusal = {"outcome": "refused", "status": status, "stands": True, "type": str(error.type or "auth_error")}
-        param = None if error.param in (None, "None") else str(error.param)
-        return {**refusal, "message": str(error.message), "param": param}, None
+        refusal = {"outcome": "refused", "status": status, "stands": True, "type": told(error.type or "auth_error")}
+        param = None if error.param in (None, "None") else told(error.param)
+        return {**refusal, "message": told(error.message), "param": param}, None
     if isinstance(error, (HTTPException, OlderHTTPException)):
         status = status_of(error.status_code)
-        detail = error.detail if isinstance(error.detail, str) else str(error.detail)
-        return {"outcome": "refused", "status": status, "stands": status != 401, "message": detail}, None
-    return {"outcome": "refused", "status": 401}, f"{type(error).__name__}: {error}"
+        return {"outcome": "refused", "status": status, "stands": status != 401, "message": told(error.detail)}, None
+    return {"outcome": "refused", "status": 401}, cause_of(error)
 
 
 class Worker:
@@ -230,7 +251,7 @@ class Worker:
         return message
 
     def cancel(self, number):
-        task = self.running.get(number)
+        task = self.running.pop(number, None)
         if task is not None:
             task.cancel()
 
@@ -241,8 +262,10 @@ class Worker:
             return
         try:
             returned = await self.function(request_of(message, self.reads_body), message["credential"])
-        except asyncio.CancelledError:
-            self.running.pop(number, None)
+        except asyncio.CancelledError as error:
+            # Some task of the function's own may have been cancelled, which nobody here asked for.
+            if number in self.running:
+                return self.raised(number, error)
             self.channel.write({"kind": "cancelled", "id": number})
         except BaseException as error:
             self.raised(number, error)
@@ -263,7 +286,7 @@ class Worker:
         try:
             answer = answer_of(value)
         except BaseException as error:
-            return self.fail(number, f"what it returned cannot be read: {type(error).__name__}: {error}")
+            return self.fail(number, f"what it returned cannot be read: {cause_of(error)}")
         if answer is None:
             return self.fail(number, f"it returned a {type(value).__name__}, which is no identity")
         self.settle(number, answer, None)
@@ -271,11 +294,11 @@ class Worker:
     def raised(self, number, error):
         # Not a decision on the caller: the function could not make one.
         if not isinstance(error, Exception) or isinstance(error, MemoryError):
-            return self.fail(number, f"{type(error).__name__}: {error}")
+            return self.fail(number, cause_of(error))
         try:
             answer, cause = refusal_of(error)
         except BaseException as other:
-            return self.fail(number, f"what it raised cannot be read: {type(other).__name__}: {other}")
+            return self.fail(number, f"what it raised cannot be read: {cause_of(other)}")
         self.settle(number, answer, cause)
 
     def fail(self, number, cause):
@@ -286,7 +309,8 @@ class Worker:
         try:
             self.channel.write({"kind": "answer", "id": number, "answer": answer, "cause": cause})
         except (TypeError, ValueError) as error:
-            self.channel.write({"kind": "answer", "id": number, "answer": {"outcome": "failed"}, "cause": str(error)})
+            cause = f"what it said cannot be sent: {cause_of(error)}"
+            self.channel.write({"kind": "answer", "id": number, "answer": {"outcome": "failed"}, "cause": cause})
 
 
 async def awaited(value):
@@ -300,14 +324,15 @@ def main():
     if hello is None:
         return
     worker = Worker(channel, hello)
+    # Before the function's file is read: what it makes there belongs to the loop that the function runs on.
+    asyncio.set_event_loop(worker.loop)
     try:
         Bounds.set(hello["memory"])
         standins.install()
         worker.load(hello)
     except BaseException:
-        channel.write({"kind": "broken", "cause": traceback.format_exc(limit=-6)})
+        channel.write({"kind": "broken", "cause": told(traceback.format_exc(limit=-6))})
         return
-    asyncio.set_event_loop(worker.loop)
     channel.write({"kind": "ready"})
     threading.Thread(target=worker.read_for_ever, daemon=True).start()
     worker.loop.run_forever()
