@@ -105,6 +105,19 @@ async def decide(request, api_key):
             "auth_error Authentication Error, Key is blocked.",
         ),
         (
+            "class Suspended(UserAPIKeyAuth):\n    blocked: bool = True\nasync def decide(request, api_key):\n    return Suspended()\n",
+            "blocked-by-its-class",
+            401,
+            "auth_error Authentication Error, Key is blocked.",
+        ),
+        (
+            "ready = asyncio.get_event_loop().create_future()\nready.set_result(True)\nasync def decide(request, api_key):\n    \
+             await asyncio.wait_for(ready, 5)\n    return UserAPIKeyAuth()\n",
+            "made-at-import",
+            200,
+            "",
+        ),
+        (
             "async def decide(request, api_key):\n    raise HTTPException(403, detail='suspended')\n",
             "refused-403",
             403,
@@ -162,6 +175,7 @@ async fn what_is_no_answer_is_503_and_never_a_pass() {
         ("def decide(request, api_key):\n    time.sleep(3600)\n", "    timeout: 300ms\n"),
         ("async def decide(request, api_key):\n    await asyncio.sleep(3600)\n", "    timeout: 300ms\n"),
         ("async def decide(request, api_key):\n    while True: pass\n", "    timeout: 300ms\n"),
+        ("async def decide(request, api_key):\n    raise asyncio.CancelledError()\n", ""),
         ("async def decide(request, api_key):\n    sys.exit(0)\n", ""),
         ("async def decide(request, api_key):\n    os._exit(0)\n", ""),
         (

@@ -60,6 +60,41 @@ async fn scene_ask(scene: &Scene, credential: &str) -> u16 {
     scene.ask(credential).await.status
 }
 
+/// Callers can have a function say such things: the claim of a token may hold half a character.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_sent_costs_nobody_else() {
+    let scene = Scene::new(
+        "import asyncio\nfrom fastapi import HTTPException\nfrom litellm.proxy._types import UserAPIKeyAuth\n\
+         async def decide(request, api_key):\n    \
+             if api_key == 'endless-budget': return UserAPIKeyAuth(max_budget=float('inf'))\n    \
+             if api_key == 'half-a-name': return UserAPIKeyAuth(user_id='a\\ud800')\n    \
+             if api_key == 'half-a-cause': raise ValueError('a\\ud800')\n    \
+             if api_key == 'half-a-sentence': raise HTTPException(403, 'a\\ud800')\n    \
+             if api_key == 'much-to-tell': return UserAPIKeyAuth(metadata={'x': 'a' * (2 << 20)})\n    \
+             if api_key == 'a-long-cause': raise ValueError('a' * (2 << 20))\n    \
+             if api_key == 'cancels-itself': raise asyncio.CancelledError()\n    \
+             return UserAPIKeyAuth()\n",
+        Lines { own: "    timeout: 20s\n", general: "" },
+    )
+    .await;
+    scene.until("portcullis_custom_workers_ready", 2.0).await;
+    for (credential, status) in [
+        ("endless-budget", 503),
+        ("half-a-name", 503),
+        ("half-a-cause", 401),
+        ("half-a-sentence", 403),
+        ("much-to-tell", 503),
+        ("a-long-cause", 401),
+        ("cancels-itself", 503),
+    ] {
+        let asked = Instant::now();
+        assert_eq!(scene_ask(&scene, credential).await, status, "{credential}");
+        assert!(asked.elapsed() < Duration::from_secs(10), "{credential} waited for the time-out");
+    }
+    assert!((scene.figure("portcullis_custom_workers_started_total").await - 2.0).abs() < f64::EPSILON);
+    scene.gateway.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_process_is_replaced_and_what_it_had_not_begun_is_answered() {
     let scene = Scene::new(BLOCKS, Lines::default()).await;

@@ -10,6 +10,8 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 
 /// Longest line that is logged, in bytes.
 const LONGEST_LINE: usize = 4096;
+/// What is read beyond it, so that a credential at the cut is masked as a whole. Longer ones are rare (`max_head_size` is 32 KiB).
+const BEYOND: usize = 64 << 10;
 /// Lines in a second; what is more is counted.
 const MOST_LINES: u32 = 100;
 
@@ -59,13 +61,21 @@ pub(super) async fn follow(stream: Stream, pid: u32, recent: Arc<Recent>) {
         line.clear();
         match read_line(&mut lines, &mut line).await {
             Ok(true) => {}
-            Ok(false) | Err(_) => return,
+            Ok(false) | Err(_) => return pace.tell_dropped(pid),
         }
         if pace.allows(pid, Instant::now()) {
-            let text = String::from_utf8_lossy(&line);
-            tracing::info!(target: "portcullis::custom_auth", worker = pid, "{}", recent.mask(text.trim_end()));
+            tracing::info!(target: "portcullis::custom_auth", worker = pid, "{}", shown(&line, &recent));
         }
     }
+}
+
+/// What of a line is logged. Of one that was not read to its end, the end may be a part of a credential.
+fn shown(line: &[u8], recent: &Recent) -> String {
+    let mut text = recent.mask(String::from_utf8_lossy(line).trim_end());
+    let whole = line.len() < LONGEST_LINE + BEYOND;
+    let safe = if whole { text.len() } else { text.len().saturating_sub(BEYOND) };
+    text.truncate(text.floor_char_boundary(safe.min(LONGEST_LINE)));
+    text
 }
 
 /// `false`: there is nothing more. Of a line that is too long the rest is dropped.
@@ -77,7 +87,7 @@ async fn read_line(from: &mut BufReader<Stream>, line: &mut Vec<u8>) -> std::io:
         }
         let end = read.iter().position(|byte| *byte == b'\n');
         let taken = end.map_or(read.len(), |end| end + 1);
-        let room = LONGEST_LINE - line.len();
+        let room = LONGEST_LINE + BEYOND - line.len();
         line.extend_from_slice(&read[..taken.min(room)]);
         from.consume(taken);
         if end.is_some() {
@@ -95,15 +105,19 @@ struct Pace {
 impl Pace {
     fn allows(&mut self, pid: u32, now: Instant) -> bool {
         if now.duration_since(self.began) >= Duration::from_secs(1) {
-            if self.dropped > 0 {
-                tracing::warn!(target: "portcullis::custom_auth", worker = pid, lines = self.dropped, "printed too fast to be logged");
-            }
+            self.tell_dropped(pid);
             *self = Self { began: now, lines: 0, dropped: 0 };
         }
         self.lines += 1;
         let allowed = self.lines <= MOST_LINES;
         self.dropped += u64::from(!allowed);
         allowed
+    }
+
+    fn tell_dropped(&self, pid: u32) {
+        if self.dropped > 0 {
+            tracing::warn!(target: "portcullis::custom_auth", worker = pid, lines = self.dropped, "printed too fast to be logged");
+        }
     }
 }
 
@@ -121,6 +135,19 @@ mod tests {
         assert_eq!(recent.mask("sk-first and abc, sk-other, sk-first"), "*** and abc, ***, ***");
         recent.add(&"sk-later".into(), start + REMEMBERED + Duration::from_secs(1));
         assert_eq!(recent.mask("sk-first sk-later"), "sk-first ***");
+    }
+
+    #[test]
+    fn a_credential_at_the_cut_of_a_line_is_masked() {
+        let recent = Recent::default();
+        recent.add(&"sk-a-long-credential".into(), Instant::now());
+        let printed = |before: usize, text: &str| shown(format!("{}{text}", "x".repeat(before)).as_bytes(), &recent);
+        assert_eq!(
+            printed(LONGEST_LINE - 10, "sk-a-long-credential and more"),
+            format!("{}*** and ", "x".repeat(4086)) + "mo"
+        );
+        assert_eq!(printed(LONGEST_LINE + BEYOND - 10, "sk-a-long-").len(), LONGEST_LINE);
+        assert_eq!(shown(&[b'x'; LONGEST_LINE + BEYOND], &recent).len(), LONGEST_LINE);
     }
 
     #[test]
