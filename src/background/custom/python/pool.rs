@@ -248,10 +248,14 @@ impl Pool {
                 self.waiting.pop_front();
                 continue;
             };
-            let Some(process) = self.fleet.take_on(id, self.settings.concurrency, &job.frame) else { return };
+            if !self.fleet.has_room(self.settings.concurrency) {
+                return;
+            }
+            // Known before the function has it, so that what it prints is masked however the tasks are scheduled.
             if let Some(credential) = &job.credential {
                 self.recent.add(credential, now);
             }
+            let Some(process) = self.fleet.take_on(id, self.settings.concurrency, &job.frame) else { return };
             job.place = Place::Sent { process, since: now, asked_back: false };
             self.waiting.pop_front();
         }
