@@ -6,6 +6,7 @@
 //! no message and no `Debug` shows a secret. Only `config/environment.rs` reads the process's environment.
 
 mod callbacks;
+mod client_side;
 mod custom_auth;
 mod document;
 mod environment;
@@ -40,6 +41,7 @@ use portcullis_filters::path::OpenPaths;
 use portcullis_filters::secret::Secret;
 use tracing::level_filters::LevelFilter;
 
+pub use self::client_side::ClientSideSettings;
 pub use self::custom_auth::{CustomAuthBy, CustomAuthSettings, HookAddress, HookForm, HookSettings, PythonSettings};
 pub use self::document::Position;
 pub use self::environment::process_environment;
@@ -47,7 +49,7 @@ pub use self::http::HttpSettings;
 pub use self::jwt::{IssuerSettings, JwtSettings, KeySetSettings, KeySettings, OpaqueKind, OpaqueSettings};
 pub use self::key_rules::KeyRules;
 pub use self::listen::{Address, ListenSettings, NotAnAddress, TlsFiles};
-pub use self::models::ModelSettings;
+pub use self::models::{ModelSettings, split as provider_of};
 pub use self::pass_through::PassThroughSettings;
 pub use self::providers::{Provider, ProviderKind};
 pub use self::reader::Mistake;
@@ -84,6 +86,8 @@ pub struct Settings {
     pub models: Vec<ModelSettings>,
     /// The provider prefixes that are served.
     pub pass_through: Vec<PassThroughSettings>,
+    /// What clients may bring of their own.
+    pub client_side: ClientSideSettings,
     /// How a deployment is chosen.
     pub routing: RoutingSettings,
     /// Bounds on what clients send.
@@ -207,7 +211,8 @@ fn read(
     let own = root.section("portcullis", &Known::NOTHING_ELSE);
     callbacks::read(&litellm);
     refuse_variables(&reader);
-    let models = models::read(&reader, &root);
+    let client_side = client_side::read(&general, &litellm, &own);
+    let models = models::read(&reader, &root, &client_side);
     let settings = Settings {
         listen: listen::read(&reader, &own, directory, overrides),
         master_keys: slots::read_master_keys(&reader, &general, &own),
@@ -219,6 +224,7 @@ fn read(
         slots: slots::read(&general, &own),
         pass_through: pass_through::read(&reader, &models),
         models,
+        client_side,
         routing: routing::read(&router, &litellm),
         http: http::read(&general, &own),
         telemetry: telemetry::read(&reader, &litellm, &own, overrides),

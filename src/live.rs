@@ -12,7 +12,8 @@ use portcullis_filters::authn::master::MasterKeys;
 use portcullis_filters::authn::virtual_key::{KeyHash, KeyStore, VirtualKeyAuthenticator};
 use portcullis_filters::authn::{Authenticator, Authenticators, Gate};
 use portcullis_filters::cache::KeyCache;
-use portcullis_filters::credential::{CredentialSlots, Shapes};
+use portcullis_filters::client_side::ClientSideRules;
+use portcullis_filters::credential::{CredentialSlots, OwnCredential, Shapes};
 use portcullis_filters::endpoint::Vendor;
 use portcullis_filters::policy::AccessGroups;
 use portcullis_filters::route::{DeploymentSettings, Provider, RouteTable, RoutingSettings};
@@ -20,9 +21,10 @@ use portcullis_filters::secret::Secret;
 use serde_json::Value;
 use url::Url;
 
-use crate::config::{KeyRules, ModelSettings, ProviderKind, Settings};
+use crate::config::{self, KeyRules, ModelSettings, ProviderKind, Settings};
 use crate::proxy::Live;
 
+mod client_side;
 mod custom;
 mod tokens;
 
@@ -59,6 +61,7 @@ impl Makings {
             open_paths: settings.open_paths.clone(),
             groups: AccessGroups::new(groups),
             routes: routes(settings),
+            client_side: settings.client_side.clone(),
             served: settings.models.iter().map(served).collect(),
             http: settings.http.clone(),
             management_on_data: settings.listen.admin_on_data,
@@ -140,7 +143,7 @@ fn routes(settings: &Settings) -> RouteTable {
         };
         let upstream = DeploymentSettings {
             name: String::new(),
-            provider: provider(vendor.provider.kind, vendor.provider.name),
+            provider: spoken(vendor.provider),
             model: String::new(),
             base: vendor.api_base.clone(),
             credential: Some(vendor.api_key.clone()),
@@ -148,6 +151,8 @@ fn routes(settings: &Settings) -> RouteTable {
             organization: None,
             weight: 1,
             timeout: Some(settings.routing.timeout),
+            client_side: ClientSideRules::default(),
+            own_credential: OwnCredential::Never,
         };
         Some((prefix, upstream))
     });
@@ -165,7 +170,7 @@ fn routes(settings: &Settings) -> RouteTable {
 fn deployment(model: &ModelSettings, settings: &Settings) -> DeploymentSettings {
     DeploymentSettings {
         name: model.name.clone(),
-        provider: provider(model.provider.kind, model.provider.name),
+        provider: spoken(model.provider),
         model: model.model.clone(),
         base: model.api_base.clone().unwrap_or_else(nowhere),
         credential: model.api_key.clone(),
@@ -173,12 +178,15 @@ fn deployment(model: &ModelSettings, settings: &Settings) -> DeploymentSettings 
         organization: model.organization.clone(),
         weight: model.weight,
         timeout: Some(model.timeout.unwrap_or(settings.routing.timeout)),
+        client_side: model.client_side.clone(),
+        own_credential: model.own_credential,
     }
 }
 
-fn provider(kind: ProviderKind, name: &str) -> Provider {
-    match kind {
-        ProviderKind::OpenAi if name == "openai" => Provider::OpenAi,
+/// Whose API a provider speaks.
+fn spoken(provider: &config::Provider) -> Provider {
+    match provider.kind {
+        ProviderKind::OpenAi if provider.name == "openai" => Provider::OpenAi,
         ProviderKind::OpenAi => Provider::Compatible,
         ProviderKind::Azure => Provider::Azure,
         ProviderKind::Anthropic => Provider::Anthropic,

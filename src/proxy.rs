@@ -25,7 +25,7 @@ use portcullis_filters::path::OpenPaths;
 use portcullis_filters::policy::{self, AccessGroups};
 use portcullis_filters::route::{Provider, RouteTable};
 
-use crate::config::HttpSettings;
+use crate::config::{ClientSideSettings, HttpSettings};
 use crate::telemetry::Telemetry;
 
 pub mod body;
@@ -54,6 +54,8 @@ pub struct Live {
     pub groups: AccessGroups,
     /// Every model that is served, and by whom.
     pub routes: RouteTable,
+    /// What clients may bring of their own.
+    pub client_side: ClientSideSettings,
     /// The same models as the management API shows them.
     pub served: Arc<[ServedModel]>,
     /// Bounds of the HTTP layer.
@@ -100,18 +102,21 @@ impl Gateway {
         let seen = early.as_ref().map(RequestBody::bytes);
         let principal = live.gate.authenticators.authenticate(&head, credential, seen.as_ref(), now).await?;
         ctx.note_principal(&principal);
-        let body = match early {
+        let mut body = match early {
             Some(body) => body,
             None => body::read(session, endpoint.body, &live.http, &self.body_memory).await?,
         };
-        let operation = body::operation(session, endpoint, &body)?; // model, streamed or not
+        let operation = body::operation(session, endpoint, &mut body)?; // model, streamed or not
         ctx.note_operation(&operation);
         let permit = policy::authorize(principal, operation, &live.groups)?; // the only maker of a Permit
         let reservation = self.limits.reserve(&permit, now)?; // given back on drop
-        let route = match permit.operation().endpoint.call {
+        let mut route = match permit.operation().endpoint.call {
             Call::ListModels | Call::RetrieveModel => None, // answered here, from the permit
-            _ => Some(live.routes.resolve(&permit, ctx.query(session), &[], now, rand::random)?),
+            _ => Some(live.route(&permit, &ctx.head(session)?, &[], now)?),
         };
+        if let Some(route) = &mut route {
+            route.pin(&live.client_side.outbound, upstream::look_up).await?; // where a client chose the host
+        }
         let names = permit.operation().names.clone();
         Ok(Admission { permit, reservation, route, body, names })
     }
@@ -180,7 +185,7 @@ impl ProxyHttp for Gateway {
 
     async fn upstream_peer(&self, session: &mut Session, ctx: &mut Self::CTX) -> Result<Box<HttpPeer>, Box<Error>> {
         let route = ctx.route().ok_or_else(|| Error::explain(ErrorType::InternalError, "no admission"))?;
-        let peer = upstream::peer(&route.upstream, &self.resolver, ctx.tried.len(), session.is_upgrade_req()).await;
+        let peer = upstream::peer(route, &self.resolver, ctx.tried.len(), session.is_upgrade_req()).await;
         peer.map_err(|why| {
             // A name that does not resolve is a failure to connect like any other.
             ctx.route_failed();

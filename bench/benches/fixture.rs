@@ -201,6 +201,8 @@ pub(crate) fn routes(deployments: usize) -> RouteTable {
         organization: None,
         weight: 1,
         timeout: Some(Duration::from_secs(600)),
+        client_side: Default::default(),
+        own_credential: Default::default(),
     };
     let names = (0..9).map(|n| format!("model-{n}")).chain([MODEL.to_owned()]);
     let entries = names.flat_map(|name| std::iter::repeat_n(name, deployments)).map(deployment).collect();

@@ -107,6 +107,8 @@ fn wording(denial: &Denial) -> Wording<'_> {
         Denial::UnsupportedDialect(_) => (S::BAD_REQUEST, "invalid_request_error", Some("model"), "The provider of this model does not serve this API. Call it through the API of its provider, or through /v1/chat/completions.".into()),
         Denial::UnreadableBody(why) => (S::BAD_REQUEST, "invalid_request_error", Some("request_body"), format!("Unreadable request: {why}.").into()),
         Denial::ForbiddenField(field) => (S::BAD_REQUEST, "invalid_request_error", Some("request_body"), format!("Rejected Request: {field} is not allowed in request body.").into()),
+        Denial::InvalidField(field, why) => (S::BAD_REQUEST, "invalid_request_error", Some(*field), format!("Rejected Request: {field} {why}.").into()),
+        Denial::ForbiddenDestination(_) => (S::BAD_REQUEST, "invalid_request_error", Some("api_base"), "Rejected Request: the address that it names is not one to which this gateway connects.".into()),
         Denial::OverBudget(_) => (S::TOO_MANY_REQUESTS, "budget_exceeded", None, "Budget has been exceeded!".into()),
         Denial::RateLimited { .. } => (S::TOO_MANY_REQUESTS, "throttling_error", None, "Rate limit exceeded. Try again later.".into()),
         Denial::BodyTooLarge(most) => (S::PAYLOAD_TOO_LARGE, "invalid_request_error", Some("request_body"), format!("The request body is larger than {most} bytes.").into()),

@@ -65,6 +65,18 @@ enum Scheme {
     Unread,
 }
 
+/// Which credentials of the caller's own, sent in the head beside the one that counts here, go on to the provider.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OwnCredential {
+    /// None.
+    #[default]
+    Never,
+    /// Tokens of a person, such as those of a Claude subscription.
+    Tokens,
+    /// These, and a provider's API keys.
+    TokensAndKeys,
+}
+
 /// The names of the known headers, in the order in which they count.
 const NAMES: [&str; 9] = [
     "x-litellm-api-key",
@@ -89,6 +101,9 @@ static KNOWN: [(HeaderName, Scheme); NAMES.len()] = [
     (HeaderName::from_static(NAMES[7]), Scheme::Unread),
     (HeaderName::from_static(NAMES[8]), Scheme::Unread),
 ];
+
+/// The slots in which providers take credentials, by their place in [`KNOWN`].
+const PROVIDER_SLOTS: [usize; 4] = [1, 2, 3, 4];
 
 const LENGTHS: Lengths = Lengths::of(&NAMES);
 
@@ -137,6 +152,34 @@ impl CredentialSlots {
         let known = KNOWN.iter().map(|(name, _)| name);
         let unread = self.certificate.iter().chain(std::iter::once(&COOKIE));
         self.replacing.iter().chain(known).chain(&self.additional).chain(unread)
+    }
+
+    /// The credential that the caller sent for a provider beside the one that counts here, as the provider is to get it.
+    ///
+    /// It is told by its prefix, so that nothing that could be ours is ever taken for one, and it stands in another slot
+    /// than what counts here (LiteLLM: contract 01, section 6).
+    #[must_use]
+    pub fn own_credential(
+        &self,
+        head: &RequestHead<'_>,
+        prefixes: &[&str],
+        takes: OwnCredential,
+    ) -> Option<(HeaderName, HeaderValue)> {
+        let counts = self.extract(head).ok()?;
+        let known = self.known(head.headers).ok()?;
+        let theirs = |(name, scheme): &'static (HeaderName, Scheme), value| {
+            let credential = read(value?, name, *scheme)?.ok()?;
+            let text = credential.text;
+            let tells = prefixes.iter().any(|prefix| text.starts_with(prefix)) && shape(text) == Shape::Foreign;
+            let allowed = is_token(text) || takes == OwnCredential::TokensAndKeys;
+            let apart = text != counts.text && credential.slot != counts.slot;
+            (tells && allowed && apart).then_some((name.clone(), text))
+        };
+        let (name, text) = PROVIDER_SLOTS.into_iter().find_map(|at| theirs(&KNOWN[at], known[at]))?;
+        let text = if name == AUTHORIZATION { format!("Bearer {text}") } else { text.to_owned() };
+        let mut value = HeaderValue::try_from(text).ok()?;
+        value.set_sensitive(true);
+        Some((name, value))
     }
 
     /// The values of the known headers. Refuses a header of any slot that comes twice with different values.
@@ -242,6 +285,11 @@ fn shape(text: &str) -> Shape {
     } else {
         Shape::Opaque
     }
+}
+
+/// Whether this is, by its looks, a token that a vendor gave to a person for a time.
+fn is_token(text: &str) -> bool {
+    text.starts_with("sk-ant-oat") || text.starts_with("ya29.")
 }
 
 /// Whether this is, by its looks, an API key of a vendor or a placeholder. Google's `ya29.` is a token, about which its

@@ -96,6 +96,12 @@ pub enum Denial {
     /// A body field that would change where the request goes or with which credential.
     #[error("body field {0} is not allowed")]
     ForbiddenField(String),
+    /// A body member that the caller may bring says something that cannot be sent: its name, and what is wrong with it.
+    #[error("invalid body member: {0} {1}")]
+    InvalidField(&'static str, &'static str),
+    /// The address that the caller chose is not one that is dialled for a client. The word is for the log.
+    #[error("forbidden destination: {0}")]
+    ForbiddenDestination(&'static str),
     /// More has been spent than may be.
     #[error("over budget: {0}")]
     OverBudget(&'static str),
@@ -164,6 +170,8 @@ impl Denial {
             Self::UnsupportedDialect(_) => "unsupported_dialect",
             Self::UnreadableBody(_) => "unreadable_body",
             Self::ForbiddenField(_) => "forbidden_field",
+            Self::InvalidField(..) => "invalid_field",
+            Self::ForbiddenDestination(_) => "forbidden_destination",
             Self::OverBudget(_) => "over_budget",
             Self::RateLimited { .. } => "rate_limited",
             Self::BodyTooLarge(_) => "body_too_large",

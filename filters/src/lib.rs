@@ -15,9 +15,11 @@
 //! | [`principal::Principal`] | who it is, after authentication |
 //! | [`authn::Authenticators`] | the chain that turns a credential into a principal; first to answer wins |
 //! | [`operation::Operation`] | what the caller wants: endpoint, model, stream |
+//! | [`client_side::ClientSide`] | what the caller brings of its own: a provider's key, an address |
 //! | [`policy`] | proof that policy allowed this operation |
 //! | [`limits::Reservation`] | capacity held while the request runs |
 //! | [`route::Upstream`] | one concrete endpoint of a provider, with its credential |
+//! | [`outbound::Outbound`] | which addresses a client may choose |
 //! | [`denial::Denial`] | why not; becomes the response in [`answer`] |
 //!
 //! A stage imports the stages above it, [`denial`] and [`principal`]; never one below it.
@@ -38,10 +40,12 @@ pub mod principal;
 pub mod authn;
 pub mod cache;
 
+pub mod client_side;
 pub mod operation;
 pub mod policy;
 
 pub mod limits;
+pub mod outbound;
 pub mod route;
 
 pub mod answer;

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use smallvec::{SmallVec, smallvec};
 
+use crate::client_side::{CLIENT_FIELDS, COMPANIONS, ClientSide};
 use crate::denial::Denial;
 use crate::endpoint::{BodyKind, Call, Endpoint, Vendor};
 
@@ -30,6 +31,8 @@ pub struct Operation {
     pub names: ModelNames,
     /// Further models that the body lets the upstream use instead; whoever may not use them all may not ask so.
     pub other_models: Vec<String>,
+    /// What the caller brings of its own; `None` for nothing.
+    pub client: Option<Box<ClientSide>>,
 }
 
 /// The places in a body that name the model.
@@ -63,6 +66,45 @@ impl Operation {
         content_type: Option<&str>,
         body: &[u8],
     ) -> Result<Self, Denial> {
+        let (operation, brought) = Self::parse(endpoint, query, content_type, body)?;
+        match brought.iter().find(|member| CLIENT_FIELDS.contains(&member.name)) {
+            Some(member) => Err(Denial::ForbiddenField(member.name.to_owned())),
+            None => Ok(operation),
+        }
+    }
+
+    /// As [`Operation::read`], but what the caller may bring of its own is taken out of the body, which goes on without
+    /// it, and kept in the operation. Whether it may is for the deployment to say.
+    ///
+    /// # Errors
+    /// As there, and [`Denial::InvalidField`].
+    pub fn take(
+        endpoint: Endpoint,
+        query: Option<&str>,
+        content_type: Option<&str>,
+        body: Bytes,
+    ) -> Result<(Self, Bytes), Denial> {
+        let (operation, mut brought) = Self::parse(endpoint, query, content_type, &body)?;
+        if !brought.iter().any(|member| member.name == "api_key") {
+            brought.retain(|member| !COMPANIONS.contains(&member.name));
+        }
+        if brought.is_empty() {
+            return Ok((operation, body));
+        }
+        let json = |range: &Range<usize>| std::str::from_utf8(&body[range.clone()]).unwrap_or_default();
+        let client = ClientSide::read(brought.iter().map(|member| (member.name, json(&member.value))))?;
+        let body = brought.into_iter().rev().fold(body, |body, member| cut(body, member.whole));
+        // Names stand elsewhere now. What is left holds nothing more of the kind, or it is refused.
+        let operation = Self::read(operation.endpoint, query, content_type, &body)?;
+        Ok((Self { client: Some(Box::new(client)), ..operation }, body))
+    }
+
+    fn parse(
+        endpoint: Endpoint,
+        query: Option<&str>,
+        content_type: Option<&str>,
+        body: &[u8],
+    ) -> Result<(Self, Vec<Brought>), Denial> {
         let found = match (&endpoint.call, endpoint.body) {
             (Call::PassThrough(..), BodyKind::Json) if !is_json(content_type) || body.is_empty() => Found::default(),
             (_, BodyKind::Json) => json::read(&endpoint, body)?,
@@ -79,7 +121,8 @@ impl Operation {
         if model.as_deref().is_some_and(|name| name.len() > MAX_MODEL || name.chars().any(char::is_control)) {
             return Err(unreadable("the model's name is too long or holds control characters"));
         }
-        Ok(Self { endpoint, model, stream: found.stream, names: found.names, other_models: found.other_models })
+        let Found { stream, names, other_models, brought, .. } = found;
+        Ok((Self { endpoint, model, stream, names, other_models, client: None }, brought))
     }
 
     /// Whether the body was judged as JSON, whatever the caller called it (`curl -d` calls everything a form). It must go
@@ -123,6 +166,17 @@ struct Found {
     stream: bool,
     names: ModelNames,
     other_models: Vec<String>,
+    /// In the order of the body.
+    brought: Vec<Brought>,
+}
+
+/// A member by which a caller brings something of its own: one of [`CLIENT_FIELDS`], or what goes with a key.
+struct Brought {
+    name: &'static str,
+    /// Where its value stands in the body.
+    value: Range<usize>,
+    /// Where it stands itself, from the quote of its name to the end of its value.
+    whole: Range<usize>,
 }
 
 /// Longest model name, in bytes: it comes to stand in paths, logs and look-ups.
@@ -137,23 +191,18 @@ fn contradicts(endpoint: &Endpoint, of_body: Option<&str>) -> bool {
     *vendor != Vendor::Azure && of_body.strip_prefix("models/").unwrap_or(of_body) != &**of_path
 }
 
-/// Body members that choose where a request goes or with whose credential. Never forwarded. (LiteLLM calls the opt-in
-/// `configurable_clientside_auth_params`.)
+/// Body members that choose where a request goes or with whose credential, and that nobody may send. Never forwarded.
 pub const FORBIDDEN_FIELDS: &[&str] = &[
-    "api_base",
-    "api_key",
     "aws_access_key_id",
     "aws_role_name",
     "aws_secret_access_key",
     "aws_session_token",
     "aws_sts_endpoint",
     "azure_ad_token",
-    "base_url",
     "client_secret",
     "fallbacks",
     "litellm_credential_name",
     "model_list",
-    "user_config",
     "vertex_credentials",
 ];
 
@@ -188,6 +237,19 @@ fn model_of_query(query: Option<&str>) -> Result<Option<Arc<str>>, Denial> {
 
 fn is_model_parameter(name: &str) -> bool {
     name.eq_ignore_ascii_case("model") || name.eq_ignore_ascii_case("deployment")
+}
+
+/// Takes one member of an object out, and the comma that is too many then.
+fn cut(body: Bytes, member: Range<usize>) -> Bytes {
+    let behind = body[member.end..].len() - body[member.end..].trim_ascii_start().len();
+    let comma_behind = body.get(member.end + behind) == Some(&b',');
+    let before = body[..member.start].trim_ascii_end();
+    let range = match (comma_behind, before.last()) {
+        (true, _) => member.start..member.end + behind + 1,
+        (false, Some(b',')) => before.len() - 1..member.end,
+        (false, _) => member,
+    };
+    splice(body, &mut [range], b"")
 }
 
 /// Puts `with` in the place of each range, and moves the ranges to where it stands then.

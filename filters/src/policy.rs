@@ -278,7 +278,7 @@ impl Rules {
 
 /// `prefix*` matches what begins so, `*` alone everything; a star elsewhere is no wildcard in LiteLLM.
 #[must_use]
-pub(crate) fn matches_pattern(pattern: &str, name: &str) -> bool {
+pub fn matches_pattern(pattern: &str, name: &str) -> bool {
     match pattern.strip_suffix('*') {
         Some(prefix) => name.starts_with(prefix),
         None => pattern == name,

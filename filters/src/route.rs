@@ -4,13 +4,18 @@
 //! tried, and one that keeps failing rests for a while. Randomness and time are arguments.
 
 use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use http::{HeaderName, HeaderValue};
 use smallvec::SmallVec;
+use url::Url;
 
+use crate::client_side::{ChosenBy, ClientSide, ClientSideRules};
 use crate::denial::Denial;
 use crate::endpoint::{Call, Vendor};
+use crate::outbound::Outbound;
 use crate::policy::{AccessGroups, Permit};
 
 mod target;
@@ -46,6 +51,8 @@ pub struct RouteTable {
     /// Patterns `prefix*`, longest prefix first.
     patterns: Vec<(String, Vec<Arc<Upstream>>)>,
     pass_through: HashMap<Vendor, Arc<Upstream>>,
+    /// Whether a caller brought it.
+    of_client: bool,
     /// Names in the order of the configuration, for listings.
     names: Vec<String>,
 }
@@ -59,6 +66,46 @@ pub struct Route {
     pub model: Arc<str>,
     /// Where on its host, and with which credential.
     pub target: Target,
+    /// Who answers for the host.
+    pub chosen_by: ChosenBy,
+    /// The one address that may be dialled, where a client chose the host: [`Route::pin`] sets it.
+    pub pinned: Option<SocketAddr>,
+    /// Whether a credential of the caller's is used. Such a request is for this deployment alone, and its failures are
+    /// the caller's.
+    pub private: bool,
+}
+
+impl Route {
+    /// Looks the host up if a client chose it, and has the guard judge what is found; what is dialled later is what was
+    /// judged.
+    ///
+    /// # Errors
+    /// [`Denial::ForbiddenDestination`].
+    pub async fn pin<F>(&mut self, outbound: &Outbound, look_up: impl FnOnce(Url) -> F) -> Result<(), Denial>
+    where
+        F: Future<Output = Result<Arc<[SocketAddr]>, String>>,
+    {
+        if self.chosen_by == ChosenBy::Operator {
+            return Ok(());
+        }
+        let base = &self.upstream.settings().base;
+        let found = look_up(base.clone()).await.map_err(|_| Denial::ForbiddenDestination("the host is not found"))?;
+        let addresses: SmallVec<[IpAddr; 4]> = found.iter().map(SocketAddr::ip).collect();
+        outbound.check(base, &addresses)?;
+        self.pinned = found.first().copied();
+        Ok(())
+    }
+
+    /// Puts a credential that the caller sent for the provider in the place of the operator's.
+    #[must_use]
+    pub fn with_own_credential(mut self, (name, value): (HeaderName, HeaderValue)) -> Self {
+        let text = String::from_utf8_lossy(value.as_bytes()).into_owned();
+        let client = ClientSide { api_key: Some(text.into()), ..ClientSide::default() };
+        self.upstream = Arc::new(self.upstream.for_client(&client));
+        self.target.credential = Some((name, value));
+        self.private = true;
+        self
+    }
 }
 
 impl RouteTable {
@@ -91,6 +138,12 @@ impl RouteTable {
         table
     }
 
+    /// The table that a caller brings (`user_config`). Whatever host is in it, the caller chose it.
+    #[must_use]
+    pub fn of_client(deployments: Vec<DeploymentSettings>) -> Self {
+        Self { of_client: true, ..Self::new(deployments, Vec::new(), RoutingSettings::default()) }
+    }
+
     /// How many deployments one request may try.
     #[must_use]
     pub fn attempts(&self) -> usize {
@@ -100,8 +153,12 @@ impl RouteTable {
     /// Chooses an upstream that is not in `tried`: by weight among those that are not cooling down, else the one that
     /// has rested longest. `random` draws any number; it is asked only where there is a choice.
     ///
+    /// What the caller brings of its own takes the place of what the deployment has, where it lists that; a deployment that
+    /// does not is passed over.
+    ///
     /// # Errors
-    /// [`Denial::UnknownModel`], [`Denial::UnsupportedDialect`], or [`Denial::UpstreamUnavailable`] when all were tried.
+    /// [`Denial::UnknownModel`], [`Denial::UnsupportedDialect`], [`Denial::ForbiddenField`] when no deployment takes what
+    /// the caller brings, or [`Denial::UpstreamUnavailable`] when all were tried.
     pub fn resolve(
         &self,
         permit: &Permit,
@@ -111,10 +168,13 @@ impl RouteTable {
         random: impl Fn() -> u64,
     ) -> Result<Route, Denial> {
         let endpoint = &permit.operation().endpoint;
+        let client = permit.operation().client.as_deref().filter(|_| !self.of_client);
         if let Call::PassThrough(vendor, _) = &endpoint.call {
+            client.map_or(Ok(ChosenBy::Operator), |client| ClientSideRules::default().take(client))?;
             let upstream = self.pass_through.get(vendor).filter(|_| tried.is_empty()).ok_or(Denial::UnknownRoute)?;
             let target = upstream.target(endpoint, "", query).ok_or(Denial::UnknownRoute)?;
-            return Ok(Route { upstream: Arc::clone(upstream), model: Arc::from(""), target });
+            let (upstream, model) = (Arc::clone(upstream), Arc::from(""));
+            return Ok(Route { upstream, model, target, chosen_by: ChosenBy::Operator, pinned: None, private: false });
         }
         let asked = permit.model().filter(|model| !model.is_empty()).ok_or(Denial::UnknownModel(None))?;
         let (group, matched) = self.group(asked).ok_or_else(|| Denial::UnknownModel(Some(asked.to_owned())))?;
@@ -123,15 +183,26 @@ impl RouteTable {
         let untried =
             |upstream: &&Arc<Upstream>| stands_in(upstream) && !tried.iter().any(|other| Arc::ptr_eq(other, upstream));
         let mut left: SmallVec<[&Arc<Upstream>; 8]> = group.iter().filter(untried).collect();
+        let mut refused = Denial::UnsupportedDialect(asked.to_owned());
         while let Some(drawn) = draw(&left, now, &random) {
             let upstream = left.remove(drawn);
+            let (upstream, chosen_by) =
+                match client.map(|client| (client, upstream.settings().client_side.take(client))) {
+                    None => (Arc::clone(upstream), self.host_chosen_by()),
+                    Some((client, Ok(chosen_by))) => (Arc::new(upstream.for_client(client)), chosen_by),
+                    Some((_, Err(denial))) => {
+                        refused = denial;
+                        continue;
+                    }
+                };
             let model = upstream.model_for(asked, matched);
             if let Some(target) = upstream.target(endpoint, &model, query) {
-                return Ok(Route { upstream: Arc::clone(upstream), model, target });
+                let private = client.is_some() || self.of_client;
+                return Ok(Route { upstream, model, target, chosen_by, pinned: None, private });
             }
         }
         if tried.is_empty() {
-            return Err(Denial::UnsupportedDialect(asked.to_owned()));
+            return Err(refused);
         }
         let cause = "every deployment was tried".to_owned();
         Err(Denial::UpstreamUnavailable { model: asked.to_owned(), cause })
@@ -161,6 +232,10 @@ impl RouteTable {
             }
         }
         visible
+    }
+
+    fn host_chosen_by(&self) -> ChosenBy {
+        if self.of_client { ChosenBy::Client } else { ChosenBy::Operator }
     }
 
     /// The deployments of a model, and the part of its name that a pattern's star stands for.

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, Method};
+use portcullis_filters::client_side::CLIENT_FIELDS;
 use portcullis_filters::endpoint::{self, Endpoint};
 use portcullis_filters::head::RequestHead;
 use portcullis_filters::operation::{ModelNames, Operation};
@@ -28,6 +29,7 @@ const UPSTREAM_NAME: &str = "vendor/\"name\"\n\u{f6}";
 pub(crate) fn check(data: &[u8]) {
     let Some((choice, body)) = data.split_first() else { return };
     let endpoint = endpoint_of(PATHS[usize::from(*choice) % PATHS.len()]);
+    check_what_is_brought(endpoint.clone(), body);
     let Ok(operation) = Operation::read(endpoint.clone(), None, Some("application/json"), body) else { return };
     let renamed = operation.names.clone().rename(Bytes::copy_from_slice(body), UPSTREAM_NAME);
     // The reading is lenient in what it skips: numbers out of range and half surrogates are the upstream's to refuse.
@@ -39,6 +41,21 @@ pub(crate) fn check(data: &[u8]) {
     }
     let after: Value = serde_json::from_slice(&renamed).expect("renaming keeps JSON");
     assert_eq!(after, expected(before, &operation.names));
+}
+
+/// What the caller brings is gone from the body, and nothing else is.
+fn check_what_is_brought(endpoint: Endpoint, body: &[u8]) {
+    let whole = Bytes::copy_from_slice(body);
+    let Ok((operation, rest)) = Operation::take(endpoint, None, Some("application/json"), whole) else { return };
+    let Ok(mut before) = serde_json::from_slice::<Value>(body) else { return };
+    if let (Some(client), Some(members)) = (&operation.client, before.as_object_mut()) {
+        CLIENT_FIELDS.iter().for_each(|name| drop(members.shift_remove(*name)));
+        if client.api_key.is_some() {
+            ["api_version", "organization"].iter().for_each(|name| drop(members.shift_remove(*name)));
+        }
+    }
+    let after: Value = serde_json::from_slice(&rest).expect("cutting keeps JSON");
+    assert_eq!(after, before);
 }
 
 fn expected(mut body: Value, names: &ModelNames) -> Value {

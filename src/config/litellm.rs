@@ -53,7 +53,6 @@ pub(super) const GENERAL: Known = Known {
               user_header_mappings user_header_name user_mcp_management_mode user_url_allowed_hosts \
               provider_url_destination_allowed_hosts user_url_validation",
     unserved: &[
-        ("allow_client_side_credentials", CLIENT_SIDE),
         (
             "allow_requests_on_db_unavailable",
             "unknown keys are never let in; known ones go on working for portcullis.cache.max_stale",
@@ -67,8 +66,6 @@ pub(super) const GENERAL: Known = Known {
             "database_connection_timeout",
             "a look-up waits for portcullis.store.lookup_timeout, for a free connection included",
         ),
-        ("forward_client_headers_to_llm_api", "every header but credentials is forwarded anyway"),
-        ("forward_llm_provider_auth_headers", "credentials of the client are never forwarded"),
         ("forward_openai_org_id", "every header but credentials is forwarded anyway"),
         ("pass_through_endpoints", "own pass-through routes are not served; they answer 404"),
         ("public_routes", "no further route is opened without a key"),
@@ -103,7 +100,6 @@ pub(super) const GENERAL: Known = Known {
     open: false,
 };
 
-const CLIENT_SIDE: &str = "not honoured yet: requests that name their own api_key or api_base are refused";
 const NO_FALLBACK: &str =
     "a model that fails is not replaced by another; deployments under the same model_name stand in for each other";
 
@@ -136,7 +132,7 @@ pub(super) const LITELLM: Known = Known {
               key_alias_pattern langfuse_default_tags LITELLM_DISABLE_STOP_SEQUENCE_LIMIT log_auth_failure_key_identity \
               log_client_error_tracebacks log_raw_request_response logging max_fallbacks \
               max_internal_user_budget max_tokens max_ui_session_budget mcp_aliases mcp_client_timeout \
-              model_alias_map model_cost_map_url model_fallbacks model_group_settings modify_params network_mock \
+              model_alias_map model_cost_map_url model_fallbacks modify_params network_mock \
               newrelic_params num_retries_per_request output_parse_pii overwrite_user_with_key_hash post_call_rules \
               pre_call_rules priority_reservation priority_reservation_settings prometheus_emit_rate_limit_labels \
               prometheus_emit_stream_label prometheus_end_user_metrics_cleanup_interval_seconds \
@@ -206,6 +202,9 @@ pub(super) const LITELLM: Known = Known {
     open: false,
 };
 
+/// `litellm_settings.model_group_settings`.
+pub(super) const MODEL_GROUPS: Known = Known { ignored: "", unserved: &[], refused: &[], open: true };
+
 /// `router_settings`.
 pub(super) const ROUTER: Known = Known {
     ignored: "alerting_config allowed_fails_policy assistants_config cache_kwargs cache_responses caching_groups client_ttl \
@@ -252,7 +251,6 @@ pub(super) const PARAMS: Known = Known {
               top_p tpm use_chat_completions_api user vertex_location vertex_project",
     unserved: &[
         ("allow_client_keepalive_override", "no keep-alive events are added to streams"),
-        ("configurable_clientside_auth_params", CLIENT_SIDE),
         ("ssl_verify", "certificates of providers are always checked, against the system's roots"),
     ],
     refused: &[

@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
+use portcullis_filters::client_side::ClientSideRules;
+use portcullis_filters::credential::OwnCredential;
 use portcullis_filters::secret::Secret;
 use url::{Host, Url};
 
+use super::client_side::{self, ClientSideSettings};
 use super::field::Field;
 use super::litellm;
 use super::providers::{self, ANTHROPIC, AZURE, GEMINI, MOCK, OPENAI, Provider, ProviderKind};
@@ -35,20 +38,24 @@ pub struct ModelSettings {
     pub access_groups: Vec<String>,
     /// Whether the provider's pass-through prefix uses this deployment's credential.
     pub pass_through: bool,
+    /// What it takes of a caller in the body.
+    pub client_side: ClientSideRules,
+    /// Which credential of the caller's own it is sent.
+    pub own_credential: OwnCredential,
     /// Where it is configured, for messages: `config.yaml:3:5`, or the variable that made it.
     pub origin: String,
 }
 
 /// Reads `model_list`; without one, the providers whose keys are in the environment, and the mock.
-pub(super) fn read(reader: &Reader<'_>, root: &Section<'_>) -> Vec<ModelSettings> {
-    let Some(list) = root.field("model_list") else { return from_environment(reader) };
+pub(super) fn read(reader: &Reader<'_>, root: &Section<'_>, clients: &ClientSideSettings) -> Vec<ModelSettings> {
+    let Some(list) = root.field("model_list") else { return from_environment(reader, clients) };
     let mut models = Vec::new();
     for item in list.list() {
         let entry = item.section(&litellm::DEPLOYMENT);
         if is_everything(&entry) {
-            models.extend(from_keys(reader));
+            models.extend(from_keys(reader, clients));
         } else {
-            models.extend(read_one(reader, &entry));
+            models.extend(read_one(reader, &entry, clients));
         }
     }
     models
@@ -62,7 +69,7 @@ fn is_everything(entry: &Section<'_>) -> bool {
     everything && star(entry.field("model_name"))
 }
 
-fn read_one(reader: &Reader<'_>, entry: &Section<'_>) -> Option<ModelSettings> {
+fn read_one(reader: &Reader<'_>, entry: &Section<'_>, clients: &ClientSideSettings) -> Option<ModelSettings> {
     let name = entry.required("model_name").and_then(|field| field.text());
     let params = entry.section("litellm_params", &litellm::PARAMS);
     let info = entry.section("model_info", &litellm::INFO);
@@ -75,7 +82,11 @@ fn read_one(reader: &Reader<'_>, entry: &Section<'_>) -> Option<ModelSettings> {
     let explicit_base = api_base.as_ref().map(|field| field.parsed(base_url));
     let given_version = params.field("api_version").and_then(|field| field.parsed(version));
     let organization = params.field("organization").and_then(|field| field.parsed(visible));
+    let client_side = client_side::of_deployment(reader, &params, clients);
+    let own_credential = clients.own_credential(name.as_deref().unwrap_or_default());
     let settings = |(provider, model): (&'static Provider, String)| ModelSettings {
+        client_side,
+        own_credential,
         name: name.unwrap_or_default(),
         provider,
         model,
@@ -125,7 +136,10 @@ fn version(text: &str) -> Result<String, &'static str> {
 }
 
 /// Splits `provider/model`. A bare name is OpenAI's, or Anthropic's if it begins like theirs.
-fn split(text: &str, prefix: Option<&str>) -> Result<(&'static Provider, String), String> {
+///
+/// # Errors
+/// What to write instead.
+pub fn split(text: &str, prefix: Option<&str>) -> Result<(&'static Provider, String), String> {
     let (prefix, model) = match (prefix, text.split_once('/')) {
         (Some(prefix), Some((first, rest))) if first == prefix => (prefix, rest),
         (Some(prefix), _) => (prefix, text),
@@ -184,7 +198,7 @@ pub(super) fn base_of(reader: &Reader<'_>, provider: &Provider, missing: impl Fn
         }
         return url.ok();
     }
-    let base = provider.base.map(|base| base_url(base).expect("static address"));
+    let base = provider.usual_base();
     if base.is_none() {
         missing();
     }
@@ -255,13 +269,13 @@ static USUAL_NAMES: [(&Provider, &str); 4] = [
 ];
 
 /// What is served without a `model_list`: every provider whose key is in the environment, and the mock.
-fn from_environment(reader: &Reader<'_>) -> Vec<ModelSettings> {
-    let mut models = vec![implied(&MOCK, "mock", "mock", "built in")];
-    models.extend(from_keys(reader));
+fn from_environment(reader: &Reader<'_>, clients: &ClientSideSettings) -> Vec<ModelSettings> {
+    let mut models = vec![implied(&MOCK, "mock", "mock", "built in", clients)];
+    models.extend(from_keys(reader, clients));
     models
 }
 
-fn from_keys(reader: &Reader<'_>) -> Vec<ModelSettings> {
+fn from_keys(reader: &Reader<'_>, clients: &ClientSideSettings) -> Vec<ModelSettings> {
     let mut models = Vec::new();
     for (provider, names) in &USUAL_NAMES {
         let Some((variable, _)) = reader.environment.first(provider.key_variables) else { continue };
@@ -280,14 +294,20 @@ fn from_keys(reader: &Reader<'_>) -> Vec<ModelSettings> {
                 api_base: Some(base),
                 api_version: api_version(reader, provider),
                 organization: usual_organization(reader, provider),
-                ..implied(provider, name, model, variable)
+                ..implied(provider, name, model, variable, clients)
             });
         }
     }
     models
 }
 
-fn implied(provider: &'static Provider, name: &str, model: &str, origin: &str) -> ModelSettings {
+fn implied(
+    provider: &'static Provider,
+    name: &str,
+    model: &str,
+    origin: &str,
+    clients: &ClientSideSettings,
+) -> ModelSettings {
     ModelSettings {
         name: name.to_owned(),
         provider,
@@ -300,6 +320,8 @@ fn implied(provider: &'static Provider, name: &str, model: &str, origin: &str) -
         timeout: None,
         access_groups: Vec::new(),
         pass_through: false,
+        client_side: clients.everywhere.clone(),
+        own_credential: clients.own_credential(name),
         origin: origin.to_owned(),
     }
 }

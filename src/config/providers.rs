@@ -3,6 +3,8 @@
 //! Prefixes, addresses and variables are LiteLLM's. An address is the part before the provider's own paths: for the
 //! OpenAI-compatible ones it includes `/v1` or its like.
 
+use url::Url;
+
 /// A provider as `litellm_params.model` names it: the part before the first slash.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Provider {
@@ -16,6 +18,14 @@ pub struct Provider {
     pub(super) key_variables: &'static [&'static str],
     /// The variables that hold the address.
     pub(super) base_variables: &'static [&'static str],
+}
+
+impl Provider {
+    /// Its own address; `None` where everybody has another.
+    #[must_use]
+    pub fn usual_base(&self) -> Option<Url> {
+        self.base.map(|base| Url::parse(base).expect("a literal address"))
+    }
 }
 
 /// What path and which credential slot a provider's API has.

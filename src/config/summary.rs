@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use portcullis_filters::authn::custom::Mode;
 use portcullis_filters::authn::jwt::algorithm::Algorithm;
+use portcullis_filters::client_side::{BaseRule, ClientSideRules};
 use portcullis_filters::path::OpenPaths;
 use url::{Position, Url};
 
@@ -16,7 +17,8 @@ impl Settings {
     /// One line a setting, in the order in which a request meets them.
     #[must_use]
     pub fn summary(&self) -> Vec<String> {
-        let Self { listen, store, cache, jwt, slots, routing, http, telemetry, keys, open_paths, .. } = self;
+        let Self { listen, store, cache, jwt, slots, client_side, routing, http, telemetry, keys, open_paths, .. } =
+            self;
         let admin = listen.admin.as_ref().map_or("off".to_owned(), ToString::to_string);
         let mut lines = vec![
             format!("data listener: {}{}", listen.data, if listen.tls.is_some() { ", TLS" } else { ", plain HTTP" }),
@@ -57,6 +59,12 @@ impl Settings {
             http.max_connections
         ));
         lines.extend(self.models.iter().map(model_line));
+        if !client_side.outbound.allow.is_empty() {
+            lines.push(format!("addresses of callers: public, and {} exceptions", client_side.outbound.allow.len()));
+        }
+        if client_side.user_config {
+            lines.push("callers may bring deployments of their own".to_owned());
+        }
         for prefix in &self.pass_through {
             lines.push(format!("pass-through /{}: {}, key set", prefix.provider.name, prefix.api_base));
         }
@@ -171,7 +179,13 @@ fn model_line(model: &ModelSettings) -> String {
         (None, Some(_)) => ", no key",
         (None, None) => "",
     };
-    format!("model {}: {}/{}{at}{key}", model.name, model.provider.name, model.model)
+    let ClientSideRules { api_key, api_base, base_url } = &model.client_side;
+    let own = match (api_key, (api_base, base_url)) {
+        (true, (BaseRule::Never, BaseRule::Never)) => ", or a caller's key",
+        (true, _) => ", or a caller's key and address",
+        (false, _) => "",
+    };
+    format!("model {}: {}/{}{at}{key}{own}", model.name, model.provider.name, model.model)
 }
 
 fn yes(flag: bool) -> &'static str {

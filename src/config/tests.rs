@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
 
+mod client_side;
 mod custom_auth;
 mod examples;
 mod hostile;

@@ -142,18 +142,21 @@ pub async fn read(
     Ok(RequestBody { bytes, _held: Some(held) })
 }
 
-/// Reads the operation out of head and body.
+/// Reads the operation out of head and body, and takes out of the body what the caller brings of its own.
 ///
 /// # Errors
-/// As [`Operation::read`]; an encoded body cannot be read here and is refused.
-pub fn operation(session: &Session, endpoint: Endpoint, body: &RequestBody) -> Result<Operation, Denial> {
+/// As [`Operation::take`]; an encoded body cannot be read here and is refused.
+pub fn operation(session: &Session, endpoint: Endpoint, body: &mut RequestBody) -> Result<Operation, Denial> {
     let header = session.req_header();
     let encoded = header.headers.get(CONTENT_ENCODING).is_some_and(|coding| coding != "identity");
     if encoded && !body.bytes.is_empty() {
         return Err(Denial::UnreadableBody("content-encoding is not supported".into()));
     }
     let content_type = header.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    Operation::read(endpoint, header.uri.query(), content_type, &body.bytes)
+    let whole = std::mem::take(&mut body.bytes);
+    let (operation, rest) = Operation::take(endpoint, header.uri.query(), content_type, whole)?;
+    body.bytes = rest;
+    Ok(operation)
 }
 
 /// Reads and drops what is left of a body after its answer, within a bound, so that closing does not reset the

@@ -157,10 +157,16 @@ impl RequestContext {
         if self.tried.len() >= self.live.routes.attempts() {
             return false;
         }
-        let Some(admission) = &mut self.admission else { return false };
-        let query = session.req_header().uri.query();
-        let next = self.live.routes.resolve(&admission.permit, query, &self.tried, SystemTime::now(), rand::random);
-        next.map(|route| admission.route = Some(route)).is_ok()
+        let Some(admission) = &self.admission else { return false };
+        if admission.route.as_ref().is_none_or(|route| route.private) {
+            return false;
+        }
+        let next = self
+            .head(session)
+            .and_then(|head| self.live.route(&admission.permit, &head, &self.tried, SystemTime::now()));
+        let (Some(admission), Ok(route)) = (&mut self.admission, next) else { return false };
+        admission.route = Some(route);
+        true
     }
 
     pub(super) fn note_principal(&mut self, principal: &Principal) {

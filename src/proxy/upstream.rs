@@ -12,10 +12,12 @@ use pingora::http::RequestHeader;
 use pingora::prelude::HttpPeer;
 use pingora::protocols::TcpKeepalive;
 use pingora::{Error, ErrorType, OkOrErr, OrErr, Result};
+use portcullis_filters::client_side::ChosenBy;
 use portcullis_filters::credential::{CredentialSlots, strip_protocols};
 use portcullis_filters::denial::Denial;
 use portcullis_filters::operation::is_form;
-use portcullis_filters::route::{Route, Upstream};
+use portcullis_filters::route::Route;
+use tokio::time::timeout;
 use url::{Host, Position, Url};
 
 use super::context::RequestContext;
@@ -71,7 +73,7 @@ impl Resolver {
         if let Some(recent) = self.recent.load().get(name).filter(|recent| recent.until > now) {
             return pick(&recent.addresses).ok_or_else(|| format!("{host} has no address"));
         }
-        let found: Result<Arc<[SocketAddr]>, _> = self.names.try_get_with_by_ref(name, look_up(host, port)).await;
+        let found: Result<Arc<[SocketAddr]>, _> = self.names.try_get_with_by_ref(name, look_up_name(host, port)).await;
         let addresses = found.map_err(|error| format!("looking up {host}: {error}"))?;
         let address = pick(&addresses).ok_or_else(|| format!("{host} has no address"));
         self.remember(name, Recent { addresses, until: now + RECENT });
@@ -89,7 +91,23 @@ impl Resolver {
     }
 }
 
-async fn look_up(host: &str, port: u16) -> std::io::Result<Arc<[SocketAddr]>> {
+/// The addresses of a host that a client chose. Not remembered: what is remembered is the operator's.
+///
+/// # Errors
+/// What went wrong; it took more than 5 s.
+pub(super) async fn look_up(base: Url) -> Result<Arc<[SocketAddr]>, String> {
+    let port = base.port_or_known_default().ok_or("the base has no port")?;
+    match base.host().ok_or("the base has no host")? {
+        Host::Ipv4(address) => Ok([(address, port).into()].into()),
+        Host::Ipv6(address) => Ok([(address, port).into()].into()),
+        Host::Domain(host) => {
+            let found = timeout(CONNECT, look_up_name(host, port)).await.map_err(|_| "no answer".to_owned())?;
+            found.map_err(|error| error.to_string())
+        }
+    }
+}
+
+async fn look_up_name(host: &str, port: u16) -> std::io::Result<Arc<[SocketAddr]>> {
     let mut found: Vec<SocketAddr> = tokio::net::lookup_host((host, port)).await?.collect();
     found.sort_by_key(SocketAddr::is_ipv6);
     Ok(found.into())
@@ -101,15 +119,19 @@ impl Default for Resolver {
     }
 }
 
-/// Where to connect for this upstream. `tunnel`: the request asks for a WebSocket.
+/// Where to connect on this route. `tunnel`: the request asks for a WebSocket.
 pub(super) async fn peer(
-    upstream: &Upstream,
+    route: &Route,
     resolver: &Resolver,
     attempt: usize,
     tunnel: bool,
 ) -> Result<Box<HttpPeer>, String> {
+    let upstream = &route.upstream;
     let base = &upstream.settings().base;
-    let address = resolver.address(base, attempt).await?;
+    let address = match route.chosen_by {
+        ChosenBy::Operator => resolver.address(base, attempt).await?,
+        ChosenBy::Client => route.pinned.ok_or("a client chose the host, and the guard has not seen it")?,
+    };
     let host = base.host_str().unwrap_or_default();
     let mut peer = HttpPeer::new(address, base.scheme() == "https", host.to_owned());
     // Pingora's pool does not tell tenants apart: connections are never shared across hosts or credentials.

@@ -131,7 +131,14 @@ async fn sent_body(
 fn operation(endpoint: Endpoint, original: &Original, session: &Session, sent: &Bytes) -> Result<Operation, Denial> {
     if sent.is_empty() && endpoint.body != BodyKind::None {
         let model = endpoint.path_model.clone();
-        return Ok(Operation { endpoint, model, stream: false, names: ModelNames::Absent, other_models: Vec::new() });
+        return Ok(Operation {
+            endpoint,
+            model,
+            stream: false,
+            names: ModelNames::Absent,
+            other_models: Vec::new(),
+            client: None,
+        });
     }
     let content_type = session.req_header().headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     Operation::read(endpoint, original.query.as_deref(), content_type, sent)

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use portcullis_filters::answer::answer;
 use portcullis_filters::authn::custom::CustomRefusal;
+use portcullis_filters::client_side::CLIENT_FIELDS;
 use portcullis_filters::denial::Denial;
 use portcullis_filters::endpoint::Dialect;
 use portcullis_filters::operation::FORBIDDEN_FIELDS;
@@ -52,7 +53,9 @@ fn next(denial: &Denial) -> Option<Denial> {
         Denial::UnknownModel(_) => Denial::UnsupportedDialect("x".into()),
         Denial::UnsupportedDialect(_) => Denial::UnreadableBody("x".into()),
         Denial::UnreadableBody(_) => Denial::ForbiddenField("x".into()),
-        Denial::ForbiddenField(_) => Denial::OverBudget("x"),
+        Denial::ForbiddenField(_) => Denial::InvalidField("api_key", "x"),
+        Denial::InvalidField(..) => Denial::ForbiddenDestination("x"),
+        Denial::ForbiddenDestination(_) => Denial::OverBudget("x"),
         Denial::OverBudget(_) => Denial::RateLimited { limit: "x", retry_after: Duration::from_secs(1) },
         Denial::RateLimited { .. } => Denial::BodyTooLarge(1),
         Denial::BodyTooLarge(_) => Denial::BodyTimeout,
@@ -104,7 +107,11 @@ fn the_page_of_errors_has_the_row_of_every_denial() {
 fn the_page_of_errors_names_the_forbidden_members() {
     let text = page("errors.md");
     let (_, list) = text.split_once("## Forbidden members").unwrap();
-    assert_eq!(quoted(list), FORBIDDEN_FIELDS.iter().map(|name| (*name).to_owned()).collect());
+    let (never, if_allowed) = list.split_once("Members that").unwrap();
+    let (if_allowed, _) = if_allowed.split_once("Those objects").unwrap();
+    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+    assert_eq!(quoted(never), names(FORBIDDEN_FIELDS));
+    assert_eq!(quoted(if_allowed), names(&CLIENT_FIELDS));
 }
 
 /// Whether a field is in force is for people to say; that none is forgotten, or named twice, is checked here.

@@ -23,7 +23,7 @@ pub(crate) struct Outcome {
     pub(crate) error: Option<(String, Option<String>)>,
     /// FastAPI's short form.
     pub(crate) detail: Option<String>,
-    /// `Authorization` as the provider got it.
+    /// `Authorization` as the provider got it; with `elsewhere`, one that the caller chose.
     pub(crate) upstream: Option<String>,
 }
 

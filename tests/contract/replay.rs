@@ -2,16 +2,26 @@
 
 use portcullis_bench::client::RawConnection;
 use portcullis_bench::gateway::Gateway;
-use portcullis_bench::provider::Provider;
+use portcullis_bench::provider::{Provider, RecordedRequest};
 
 use crate::compatibility::Differences;
 use crate::recorded::{Case, Outcome, cases};
 use crate::support::gateway;
 
 /// What a recording is called, what it was made with beside the model, and its lines.
-const RECORDINGS: [(&str, &str, &str); 10] = [
+const RECORDINGS: [(&str, &str, &str); 11] = [
     ("headers", "general_settings: {master_key: sk-1234}", include_str!("recorded/headers.jsonl")),
-    ("client-side", "general_settings: {master_key: sk-1234}", include_str!("recorded/client-side.jsonl")),
+    (
+        "client-side",
+        "general_settings: {master_key: sk-1234}\nportcullis:\n  outbound: {allow: [127.0.0.0/8]}",
+        include_str!("recorded/client-side.jsonl"),
+    ),
+    (
+        "client-side-everywhere",
+        "general_settings: {master_key: sk-1234, allow_client_side_credentials: true}\n\
+         portcullis:\n  outbound: {allow: [127.0.0.0/8]}\n  client_side: {user_config: true}",
+        include_str!("recorded/client-side-everywhere.jsonl"),
+    ),
     (
         "custom-header",
         "general_settings: {master_key: sk-1234, litellm_key_header_name: X-My-Gateway-Key}",
@@ -69,15 +79,16 @@ async fn every_difference_to_litellm_is_documented_and_every_documented_one_exis
     let mut unnamed = Vec::new();
     let mut count = 0;
     for (name, settings, lines) in RECORDINGS {
-        let provider = Provider::start().unwrap();
-        let setup = gateway(&config(settings, &provider));
+        let providers = [Provider::start().unwrap(), Provider::start().unwrap()];
+        let setup = gateway(&config(settings, &providers));
         for (file, content) in FUNCTIONS {
             std::fs::write(setup.directory().join(file), content).unwrap();
         }
         let gateway = setup.start().await;
-        gateway.watch(&provider);
-        for case in cases(name, lines) {
-            let ours = answer(&gateway, &provider, &case).await;
+        providers.iter().for_each(|provider| gateway.watch(provider));
+        let lines = lines.replace("CHOSEN", &providers[1].url()).replace("NOWHERE", &nowhere());
+        for case in cases(name, &lines) {
+            let ours = answer(&gateway, &providers, &case).await;
             count += 1;
             let (kept, ours, theirs) = (ours.keeps(&case.outcome), ours.to_string(), case.outcome.to_string());
             if !kept && !differences.name(&case.id, &theirs, &ours) {
@@ -86,27 +97,45 @@ async fn every_difference_to_litellm_is_documented_and_every_documented_one_exis
         }
         gateway.stop().await;
     }
-    assert_eq!(count, 284, "a case was lost");
+    assert_eq!(count, 339, "a case was lost");
     assert!(unnamed.is_empty(), "not in docs/compatibility.md:\n{}", unnamed.join("\n"));
     assert_eq!(differences.stale(), [], "in docs/compatibility.md, but no difference any more");
 }
 
-fn config(settings: &str, provider: &Provider) -> String {
-    format!(
-        "{settings}\n\
-         model_list:\n\
-         - model_name: gpt-4o\n  \
-           litellm_params: {{model: openai/gpt-4o, api_base: '{}/v1', api_key: sk-upstream-secret}}\n",
-        provider.url()
-    )
+/// The model that every recording uses, and two that take something of the caller.
+fn config(settings: &str, [operators, chosen]: &[Provider; 2]) -> String {
+    let model = |name: &str, takes: &str| {
+        format!(
+            "- model_name: {name}\n  litellm_params:\n    model: openai/gpt-4o\n    api_base: {}/v1\n    \
+             api_key: sk-upstream-secret\n    configurable_clientside_auth_params: [{takes}]\n",
+            operators.url()
+        )
+    };
+    let pattern = format!("{{api_base: '{}/v1'}}", chosen.url().replace('.', r"\."));
+    let models = [
+        model("gpt-4o", ""),
+        model("gpt-4o-clientside", "api_key, api_base"),
+        model("gpt-4o-regex", &format!("api_key, {pattern}")),
+    ];
+    format!("{settings}\nmodel_list:\n{}", models.concat())
 }
 
-async fn answer(gateway: &Gateway, provider: &Provider, case: &Case) -> Outcome {
-    provider.clear();
+/// An address at which nobody listens.
+fn nowhere() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    format!("http://{}", listener.local_addr().unwrap())
+}
+
+async fn answer(gateway: &Gateway, providers: &[Provider; 2], case: &Case) -> Outcome {
+    providers.iter().for_each(Provider::clear);
     let mut connection = RawConnection::open(gateway.data_addr()).await;
     connection.send(&case.request).await;
     let response = connection.response().await;
     let body = serde_json::from_slice(&response.body).unwrap_or_default();
-    let upstream = provider.requests().iter().map(|seen| seen.header("authorization").unwrap_or("-").to_owned()).last();
+    let seen_by = |provider: &Provider, place: &str| {
+        let credential = |seen: &RecordedRequest| format!("{}{place}", seen.header("authorization").unwrap_or("-"));
+        provider.requests().iter().map(credential).last()
+    };
+    let upstream = seen_by(&providers[0], "").or_else(|| seen_by(&providers[1], " elsewhere"));
     Outcome::new(response.status, &body, upstream)
 }

@@ -55,6 +55,22 @@ def test_embeddings(client, relay, exchange):
     exchange("openai", BEARER)
 
 
+def test_a_key_and_an_address_of_the_callers_own(client, provider):
+    own = {"api_key": "own-key-5b1e7a90c3", "api_base": f"{provider.url}/v1"}
+    answer = client.chat.completions.create(model="bring-your-own", messages=MESSAGES, extra_body=own)
+    assert answer.choices[0].message.content == TEXT
+    [arrived] = provider.requests()
+    assert [value for name, value in arrived.headers if name.lower() == "authorization"] == [f"Bearer {own['api_key']}"]
+    assert b"own-key" not in arrived.body and b"api_base" not in arrived.body
+
+    with pytest.raises(openai.BadRequestError) as raised:
+        client.chat.completions.create(model="bring-your-own", messages=MESSAGES, extra_body={"api_base": own["api_base"]})
+    assert raised.value.param == "api_base"
+    with pytest.raises(openai.BadRequestError):
+        client.chat.completions.create(model=MODEL, messages=MESSAGES, extra_body=own)
+    assert len(provider.requests()) == 1
+
+
 def test_models(client, provider):
     names = [model.id for model in client.models.list()]
     assert MODEL in names and "only-this" in names

@@ -327,3 +327,55 @@ proptest! {
         }
     }
 }
+
+const OAT: &str = "sk-ant-oat01-0123456789";
+const ANT: &str = "sk-ant-api03-0123456789012345678901234567890123456789";
+
+#[test]
+fn a_providers_own_credential_goes_on_only_from_another_slot_than_ours_and_by_its_prefix() {
+    let anthropic: &[&str] = &["sk-ant-"];
+    let (tokens, all) = (OwnCredential::Tokens, OwnCredential::TokensAndKeys);
+    let ours = ("x-litellm-api-key", "sk-valid-0123456789");
+    for (fields, prefixes, takes, goes) in [
+        (&[ours, ("authorization", OAT)][..], anthropic, tokens, Some(format!("authorization: Bearer {OAT}"))),
+        (
+            &[("x-api-key", "sk-valid-0123456789"), ("authorization", OAT)],
+            anthropic,
+            tokens,
+            Some(format!("authorization: Bearer {OAT}")),
+        ),
+        (&[ours, ("x-api-key", ANT)], anthropic, all, Some(format!("x-api-key: {ANT}"))),
+        (&[ours, ("x-api-key", ANT)], anthropic, tokens, None),
+        (&[ours, ("authorization", OAT)], &["sk-proj-"], all, None),
+        (&[ours, ("authorization", OAT)], &[], all, None),
+        // It is the only one, so it is what counts here, or fails to.
+        (&[("authorization", OAT)], anthropic, all, None),
+        (&[("authorization", OAT), ("x-api-key", OAT)], anthropic, all, None),
+        // Ours, in the slot of a provider.
+        (&[ours, ("authorization", "sk-valid-0123456789")], anthropic, all, None),
+        (&[ours, ("authorization", "sk-other-0123456789")], anthropic, all, None),
+        // What looks like theirs and is too short to be.
+        (&[ours, ("x-api-key", "sk-ant-api-short")], anthropic, all, None),
+        // Slots of nobody but us.
+        (&[("authorization", "sk-valid-0123456789"), ("x-litellm-api-key", OAT)], anthropic, all, None),
+        (&[ours, ("proxy-authorization", OAT)], anthropic, all, None),
+        (&[ours, (ADDITIONAL, OAT)], anthropic, all, None),
+    ] {
+        let request = fields.iter().fold(Request::default(), |request, (slot, value)| request.with(slot, value));
+        let path = CanonicalPath::parse("/v1/messages").unwrap();
+        let head = RequestHead {
+            method: &Method::POST,
+            path: &path,
+            query: None,
+            headers: &request.headers,
+            source: None,
+            client_certificate: None,
+        };
+        let found = slots().own_credential(&head, prefixes, takes);
+        let shown = found.map(|(name, value)| {
+            assert!(value.is_sensitive());
+            format!("{name}: {}", value.to_str().unwrap())
+        });
+        assert_eq!(shown, goes, "{fields:?}");
+    }
+}

@@ -8,7 +8,8 @@ use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Vis
 use serde_json::value::RawValue;
 use smallvec::{SmallVec, smallvec};
 
-use super::{FORBIDDEN_FIELDS, Found, ModelNames, unreadable};
+use super::{Brought, FORBIDDEN_FIELDS, Found, ModelNames, unreadable};
+use crate::client_side::{CLIENT_FIELDS, COMPANIONS};
 use crate::denial::Denial;
 use crate::endpoint::{Call, Endpoint};
 
@@ -25,27 +26,32 @@ pub(super) fn read(endpoint: &Endpoint, body: &[u8]) -> Result<Found, Denial> {
     if let Some(field) = members.forbidden {
         return Err(Denial::ForbiddenField(field));
     }
+    let brought = members.brought.iter().map(|(name, key, value)| Brought {
+        name,
+        value: range(text, value.get()),
+        whole: range(text, key).start - 1..range(text, value.get()).end,
+    });
+    let found = Found { brought: brought.collect(), ..Found::default() };
     let stream = members.stream.is_some_and(|raw| raw.get() == "true");
     let other_models: Vec<String> = members.other_models.iter().flat_map(|raw| names_of(raw)).collect();
     match &endpoint.call {
-        Call::Gemini { .. } => {
-            gemini(endpoint, &members, text).map(|names| Found { stream, names, ..Found::default() })
-        }
-        Call::PassThrough(..) if members.model.is_none() => Ok(Found { stream, other_models, ..Found::default() }),
+        Call::Gemini { .. } => gemini(endpoint, &members, text).map(|names| Found { stream, names, ..found }),
+        Call::PassThrough(..) if members.model.is_none() => Ok(Found { stream, other_models, ..found }),
         _ => {
             let Some(raw) = members.model.filter(|raw| raw.get() != "null") else {
                 let names = match members.model {
-                    Some(null) => ModelNames::Json { prefix: "", ranges: smallvec![range(text, null)] },
+                    Some(null) => ModelNames::Json { prefix: "", ranges: smallvec![range(text, null.get())] },
                     None => ModelNames::Missing(brace),
                 };
-                return Ok(Found { model: None, stream, names, other_models });
+                return Ok(Found { model: None, stream, names, other_models, ..found });
             };
             let model = string_of(raw).ok_or_else(|| unreadable("model must be a string"))?;
             Ok(Found {
                 model: Some(model.into()),
                 stream,
-                names: ModelNames::Json { prefix: "", ranges: smallvec![range(text, raw)] },
+                names: ModelNames::Json { prefix: "", ranges: smallvec![range(text, raw.get())] },
                 other_models,
+                ..found
             })
         }
     }
@@ -64,7 +70,7 @@ fn gemini(endpoint: &Endpoint, members: &Read<'_>, text: &str) -> Result<ModelNa
         } else if name.strip_prefix("models/") != Some(path_model) {
             return Err(unreadable("the body names another model than the path"));
         }
-        ranges.push(range(text, raw));
+        ranges.push(range(text, raw.get()));
     }
     Ok(if ranges.is_empty() { ModelNames::Absent } else { ModelNames::Json { prefix, ranges } })
 }
@@ -90,9 +96,9 @@ fn string_of(raw: &RawValue) -> Option<Cow<'_, str>> {
 }
 
 /// Where a borrowed value stands in the text it was borrowed from.
-fn range(text: &str, raw: &RawValue) -> Range<usize> {
-    let start = raw.get().as_ptr() as usize - text.as_ptr() as usize;
-    start..start + raw.get().len()
+fn range(text: &str, part: &str) -> Range<usize> {
+    let start = part.as_ptr() as usize - text.as_ptr() as usize;
+    start..start + part.len()
 }
 
 #[derive(Default)]
@@ -102,6 +108,26 @@ struct Read<'a> {
     request_models: Vec<&'a RawValue>,
     other_models: Vec<&'a RawValue>,
     forbidden: Option<String>,
+    /// Name, the name as it stands in the body, value.
+    brought: Vec<(&'static str, &'a str, &'a RawValue)>,
+}
+
+impl<'a> Read<'a> {
+    /// Keeps a member that the caller may bring. A name that is spelled with escapes has no place that could be cut out.
+    fn bring<E: Error>(&mut self, member: &'static str, name: Cow<'a, str>, value: &'a RawValue) -> Result<(), E> {
+        if self.brought.iter().any(|(known, ..)| *known == member) {
+            return Err(E::duplicate_field(member));
+        }
+        match name {
+            Cow::Borrowed(name) => self.brought.push((member, name, value)),
+            Cow::Owned(name) => self.forbid(&name),
+        }
+        Ok(())
+    }
+
+    fn forbid(&mut self, name: &str) {
+        self.forbidden.get_or_insert_with(|| name.to_owned());
+    }
 }
 
 /// Reads the members of one object.
@@ -141,8 +167,17 @@ impl<'de> Visitor<'de> for Members {
                     return Err(A::Error::custom("a member differs from model in case only"));
                 }
                 other => {
+                    if let Some(member) = CLIENT_FIELDS.iter().chain(&COMPANIONS).find(|member| **member == other) {
+                        read.bring(member, name, map.next_value()?)?;
+                        continue;
+                    }
+                    if CONTAINERS.contains(&other) {
+                        let inner: &RawValue = map.next_value()?;
+                        forbidden_in(inner)?.iter().for_each(|name| read.forbid(name));
+                        continue;
+                    }
                     if FORBIDDEN_FIELDS.contains(&other) {
-                        read.forbidden.get_or_insert_with(|| other.to_owned());
+                        read.forbid(other);
                     }
                     map.next_value::<IgnoredAny>()?;
                 }
@@ -167,9 +202,53 @@ fn models_of(requests: &RawValue) -> Result<Vec<&RawValue>, &'static str> {
         let mut deserializer = serde_json::Deserializer::from_str(element.get());
         let members = Members { requests: false }.deserialize(&mut deserializer);
         let members = members.map_err(|_| "an element of requests is ambiguous")?;
+        if members.forbidden.is_some() || members.brought.iter().any(|(name, ..)| CLIENT_FIELDS.contains(name)) {
+            return Err("an element of requests brings a credential or an address");
+        }
         models.extend(members.model);
     }
     Ok(models)
+}
+
+/// Members in which LiteLLM looks for such fields too: SDKs and people put them there by mistake.
+const CONTAINERS: [&str; 4] = ["extra_body", "litellm_embedding_config", "litellm_metadata", "metadata"];
+
+/// The first member of an object that may not be sent at its top level either.
+fn forbidden_in<E: Error>(container: &RawValue) -> Result<Option<String>, E> {
+    if !container.get().starts_with('{') {
+        return Ok(None);
+    }
+    let members: Names = serde_json::from_str(container.get()).map_err(E::custom)?;
+    Ok(members.0)
+}
+
+/// Of the names of an object's members, the first that is forbidden.
+struct Names(Option<String>);
+
+impl<'de> serde::Deserialize<'de> for Names {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(NamesVisitor)
+    }
+}
+
+struct NamesVisitor;
+
+impl<'de> Visitor<'de> for NamesVisitor {
+    type Value = Names;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Names, A::Error> {
+        let mut forbidden = None;
+        while let Some((Text(name), IgnoredAny)) = map.next_entry()? {
+            if FORBIDDEN_FIELDS.contains(&&*name) || CLIENT_FIELDS.contains(&&*name) {
+                forbidden.get_or_insert_with(|| name.into_owned());
+            }
+        }
+        Ok(Names(forbidden))
+    }
 }
 
 /// A string, such as a member's name: borrowed unless it holds escapes.

@@ -1,12 +1,13 @@
 //! The `model` part of a `multipart/form-data` body (RFC 7578): audio and image calls carry files beside it.
 //!
-//! Only as much is parsed as finding one part takes, and a form that could be read in two ways is refused.
+//! Nothing that a caller may bring of its own is taken out of a form: it is refused. Only as much is parsed as finding one part takes, and a form that could be read in two ways is refused.
 
 use std::ops::Range;
 
 use memchr::memmem;
 
-use super::{Found, ModelNames, unreadable};
+use super::{FORBIDDEN_FIELDS, Found, ModelNames, unreadable};
+use crate::client_side::CLIENT_FIELDS;
 use crate::denial::Denial;
 
 /// No form that these calls take has more parts than this.
@@ -18,6 +19,9 @@ pub(super) fn read(content_type: Option<&str>, body: &[u8]) -> Result<Found, Den
     let mut model = None;
     for Part { head, content } in parts(body, boundary)? {
         let name = name_of(head)?;
+        if FORBIDDEN_FIELDS.contains(&name) || CLIENT_FIELDS.contains(&name) {
+            return Err(Denial::ForbiddenField(name.to_owned()));
+        }
         if !name.eq_ignore_ascii_case("model") {
             continue;
         }

@@ -45,7 +45,7 @@ fn the_model_is_the_one_that_every_parser_reads() {
         (r#"{"model":"gpt\u002d4o","stream":false}"#, Some("gpt-4o"), false),
         (r#"{"mod\u0065l":"gpt-4o"}"#, Some("gpt-4o"), false),
         (r#"{"model":"\ud83d\ude00 \"é\""}"#, Some("\u{1f600} \"é\""), false),
-        (r#"{"metadata":{"model":"nested","api_key":"nested"},"tools":[{"model":1}]}"#, None, false),
+        (r#"{"metadata":{"model":"nested","Model":1},"tools":[{"model":1,"api_key":"nested"}]}"#, None, false),
         (r#"{"model":null,"stream":"true"}"#, None, false),
         (r#"{"model":""}"#, Some(""), false),
         (r#"{"requests":"not an array","model":"m"}"#, Some("m"), false),
@@ -92,14 +92,99 @@ fn a_body_that_can_be_read_in_two_ways_is_refused() {
 }
 
 #[test]
-fn members_that_would_redirect_the_request_are_refused_at_the_top_only() {
-    for field in FORBIDDEN_FIELDS {
+fn members_that_would_redirect_the_request_are_refused_wherever_they_are_looked_for() {
+    for field in FORBIDDEN_FIELDS.iter().chain(&CLIENT_FIELDS) {
+        let refused = Err(Denial::ForbiddenField((*field).to_owned()));
         let body = json!({"model": "m", *field: "x"}).to_string();
-        assert_eq!(read(CHAT, &body), Err(Denial::ForbiddenField((*field).to_owned())), "{body}");
-        assert!(read(CHAT, &json!({"model": "m", "metadata": {*field: "x"}}).to_string()).is_ok(), "{field}");
+        assert_eq!(read(CHAT, &body), refused, "{body}");
+        for container in ["metadata", "litellm_metadata", "extra_body", "litellm_embedding_config"] {
+            let body = json!({"model": "m", container: {"a": [], *field: "x"}}).to_string();
+            assert_eq!(read(CHAT, &body), refused, "{body}");
+            assert_eq!(taken(&body).map(|_| ()), refused.clone().map(|_: Operation| ()), "{body}");
+        }
+        assert!(read(CHAT, &json!({"model": "m", "messages": [{*field: "x"}]}).to_string()).is_ok(), "{field}");
+        let form = format!(
+            "--b\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nm\r\n--b\r\n\
+             Content-Disposition: form-data; name=\"{field}\"\r\n\r\nx\r\n--b--\r\n"
+        );
+        let endpoint = endpoint(Method::POST, "/v1/audio/transcriptions", None);
+        let form = Operation::take(endpoint, None, Some("multipart/form-data; boundary=b"), form.into());
+        assert_eq!(form.map(|_| ()), refused.map(|_| ()), "{field} in a form");
     }
-    let escaped = read(CHAT, r#"{"model":"m","api\u005fbase":"http://x"}"#);
-    assert_eq!(escaped, Err(Denial::ForbiddenField("api_base".to_owned())));
+    for body in
+        [r#"{"model":"m","api\u005fbase":"http://x"}"#, r#"{"model":"m","api_key":"k","api\u005fbase":"http://x"}"#]
+    {
+        assert_eq!(read(CHAT, body).unwrap_err().reason(), "forbidden_field", "{body}");
+        assert_eq!(taken(body).unwrap_err().reason(), "forbidden_field", "{body}");
+    }
+    assert!(read(CHAT, r#"{"model":"m","metadata":"api_key","extra_body":["api_key"]}"#).is_ok());
+}
+
+/// The operation, and the body that goes on.
+fn taken(body: &str) -> Result<(Operation, String), Denial> {
+    let body = Bytes::copy_from_slice(body.as_bytes());
+    let taken = Operation::take(endpoint(Method::POST, CHAT, None), None, Some("application/json"), body)?;
+    Ok((taken.0, String::from_utf8(taken.1.to_vec()).unwrap()))
+}
+
+#[test]
+fn what_the_caller_brings_is_cut_out_and_nothing_else() {
+    for (body, rest) in [
+        (r#"{"model":"m","api_key":"k"}"#, r#"{"model":"m"}"#),
+        (r#"{"api_key":"k","model":"m"}"#, r#"{"model":"m"}"#),
+        (r#"{"model":"m", "api_key" : "k" , "n":1}"#, r#"{"model":"m",  "n":1}"#),
+        ("{\n  \"model\": \"m\",\n  \"api_key\": \"k\"\n}", "{\n  \"model\": \"m\"\n}"),
+        (r#"{"api_key":"k"}"#, "{}"),
+        (r#"{"model":"m","api_key":"k","api_base":"https://a.example"}"#, r#"{"model":"m"}"#),
+        (r#"{"api_base":"https://a.example","api_key":"k","model":"m"}"#, r#"{"model":"m"}"#),
+        (r#"{"api_key":"k","base_url":"https://a.example"}"#, "{}"),
+        (
+            r#"{"api_version":"1","n":[{"api_key":","}],"organization":"o","model":"m","api_key":"k","x":"}"}"#,
+            r#"{"n":[{"api_key":","}],"model":"m","x":"}"}"#,
+        ),
+        (r#"{"model":"m","user_config":{"model_list":[]},"stream":true}"#, r#"{"model":"m","stream":true}"#),
+    ] {
+        let (operation, cut) = taken(body).unwrap();
+        assert_eq!(cut, rest, "{body}");
+        let renamed = operation.names.clone().rename(Bytes::copy_from_slice(cut.as_bytes()), "n");
+        let renamed: Value = serde_json::from_slice(&renamed).unwrap();
+        assert_eq!((operation.client.is_some(), &renamed["model"]), (true, &json!("n")), "{body}");
+    }
+    // They say nothing of anybody's account by themselves, and are the provider's to read.
+    for body in [r#"{"model":"m"}"#, r#"{"model":"m","organization":"o","api_version":7}"#] {
+        let (operation, whole) = taken(body).unwrap();
+        assert_eq!((operation.client, whole.as_str()), (None, body));
+    }
+    let twice = taken(r#"{"model":"m","api_key":"a","api_key":"b"}"#).unwrap_err();
+    assert_eq!(twice.reason(), "unreadable_body");
+}
+
+proptest! {
+    /// Whatever stands around them: the same JSON without these members.
+    #[test]
+    fn the_rest_of_the_body_is_the_same_json(
+        members in prop::collection::vec(("[a-z ,{}\"\\\\]{0,6}", "[a-z ,:{}\"\\\\]{0,8}"), 0..5),
+        places in (0_usize..6, 0_usize..6),
+        spaces in "[ \n\t]{0,2}",
+    ) {
+        let mut expected = serde_json::Map::new();
+        let mut texts: Vec<String> = Vec::new();
+        for (name, value) in members {
+            if expected.insert(format!("x{name}"), json!([value])).is_none() {
+                texts.push(format!("{}{spaces}:{spaces}{}", json!(format!("x{name}")), json!([value])));
+            }
+        }
+        texts.insert(places.0.min(texts.len()), format!(r#""api_key"{spaces}:{spaces}"secret""#));
+        texts.insert(places.1.min(texts.len()), format!(r#""api_base":"https://a.example"{spaces}"#));
+        let (_, rest) = taken(&format!("{spaces}{{{spaces}{}{spaces}}}", texts.join(&format!("{spaces},{spaces}")))).unwrap();
+        let rest: Value = serde_json::from_str(&rest).unwrap();
+        // A name may come twice above; the last one counts in both.
+        let left: Vec<&String> = rest.as_object().unwrap().keys().collect();
+        prop_assert_eq!(left.len(), expected.len(), "{:?}", left);
+        for (name, value) in &expected {
+            prop_assert!(rest.get(name).is_some(), "{} {}", name, value);
+        }
+    }
 }
 
 #[test]

@@ -1,10 +1,13 @@
 //! Where each call goes at each kind of provider, and which deployment gets it, as tables.
 
+use bytes::Bytes;
 use http::{HeaderMap, Method};
 use proptest::prelude::*;
 
 use super::*;
-use crate::endpoint::classify;
+use crate::client_side::BaseRule;
+use crate::credential::OwnCredential;
+use crate::endpoint::{Endpoint, classify};
 use crate::head::RequestHead;
 use crate::operation::Operation;
 use crate::path::CanonicalPath;
@@ -25,6 +28,8 @@ fn deployment(name: &str, provider: Provider, model: &str, base: &str) -> Deploy
         organization: None,
         weight: 1,
         timeout: None,
+        client_side: ClientSideRules::default(),
+        own_credential: OwnCredential::Never,
     }
 }
 
@@ -52,7 +57,12 @@ fn permit(path: &str, query: Option<&str>, model: &str) -> Permit {
     } else {
         ("application/json", if path.contains(':') { "{}".to_owned() } else { format!(r#"{{"model":"{model}"}}"#) })
     };
-    let operation = Operation::read(classify(&head).unwrap(), query, Some(content_type), body.as_bytes()).unwrap();
+    allowed(classify(&head).unwrap(), query, content_type, &body)
+}
+
+fn allowed(endpoint: Endpoint, query: Option<&str>, content_type: &str, body: &str) -> Permit {
+    let body = Bytes::copy_from_slice(body.as_bytes());
+    let (operation, _) = Operation::take(endpoint, query, Some(content_type), body).unwrap();
     authorize(Principal::Master, operation, &AccessGroups::default()).unwrap()
 }
 
@@ -354,4 +364,96 @@ proptest! {
         }
         prop_assert_eq!(tried.len(), weights.len());
     }
+}
+
+/// A permit for the model `m` whose body brings these members.
+fn bringing(path: &str, members: &str) -> Permit {
+    let endpoint = permit(path, None, "m").operation().endpoint.clone();
+    allowed(endpoint, None, "application/json", &format!(r#"{{"model":"m",{members}}}"#))
+}
+
+const ANY: ClientSideRules = ClientSideRules { api_key: true, api_base: BaseRule::Any, base_url: BaseRule::Never };
+
+#[test]
+fn nothing_of_the_operators_account_goes_with_a_callers_key() {
+    let settings = DeploymentSettings {
+        organization: Some("org-operator".to_owned()),
+        client_side: ANY,
+        ..deployment("m", Provider::OpenAi, "x", "https://operator.example/v1")
+    };
+    let table = table(vec![settings]);
+    for (members, host, chosen_by, organization) in [
+        (r#""api_key":"own""#, "operator.example", ChosenBy::Operator, None),
+        (r#""api_key":"own","organization":"o""#, "operator.example", ChosenBy::Operator, Some("o")),
+        (r#""api_key":"own","api_base":"https://a.example""#, "a.example", ChosenBy::Client, None),
+    ] {
+        let route = table.resolve(&bringing(CHAT, members), None, &[], NOW, || 0).unwrap();
+        let settings = route.upstream.settings();
+        assert_eq!(settings.base.host_str(), Some(host), "{members}");
+        assert_eq!((route.chosen_by, route.private, route.pinned), (chosen_by, true, None), "{members}");
+        assert_eq!(settings.organization.as_deref(), organization, "{members}");
+        assert_eq!(route.target.credential.unwrap().1, "Bearer own", "{members}");
+        assert_ne!(route.upstream.pool_group(), table.exact["m"][0].pool_group(), "{members}");
+    }
+}
+
+#[test]
+fn what_no_deployment_takes_is_refused_and_those_that_take_it_serve() {
+    let closed = deployment("m", Provider::OpenAi, "x", "https://closed.example/v1");
+    let open =
+        DeploymentSettings { client_side: ANY, ..deployment("m", Provider::OpenAi, "x", "https://open.example/v1") };
+    let both = table(vec![closed.clone(), open]);
+    for random in 0..2 {
+        let route = both.resolve(&bringing(CHAT, r#""api_key":"own""#), None, &[], NOW, || random).unwrap();
+        assert_eq!(route.upstream.settings().base.host_str(), Some("open.example"));
+    }
+    let vendor = RouteTable::new(Vec::new(), vec![(Vendor::OpenAi, closed.clone())], RoutingSettings::default());
+    for (table, path, members, field) in [
+        (&table(vec![closed]), CHAT, r#""api_key":"own""#, "api_key"),
+        (&both, CHAT, r#""api_key":"own","base_url":"https://a.example""#, "base_url"),
+        (&both, CHAT, r#""user_config":{"model_list":[]}"#, "user_config"),
+        (&vendor, "/openai/v1/chat/completions", r#""api_key":"own""#, "api_key"),
+    ] {
+        let refused = table.resolve(&bringing(path, members), None, &[], NOW, || 0).err();
+        assert_eq!(refused, Some(Denial::ForbiddenField(field.to_owned())), "{members}");
+    }
+}
+
+/// Names that answer with other addresses each time they are asked change nothing: what was judged is what is dialled.
+#[tokio::test]
+async fn a_host_that_a_client_chose_is_looked_up_once_judged_and_pinned() {
+    let open = DeploymentSettings { client_side: ANY, ..deployment("m", Provider::OpenAi, "x", "http://127.0.0.1/v1") };
+    let table = table(vec![open]);
+    for (members, found, outcome) in [
+        (r#""api_key":"own""#, None, Ok(None)),
+        (r#""api_key":"own","api_base":"https://a.example""#, Some("1.1.1.1:443"), Ok(Some("1.1.1.1:443"))),
+        (r#""api_key":"own","api_base":"https://a.example:8443""#, Some("1.1.1.1:8443"), Ok(Some("1.1.1.1:8443"))),
+        (r#""api_key":"own","api_base":"https://a.example""#, Some("127.0.0.1:443"), Err(())),
+        (r#""api_key":"own","api_base":"https://a.example""#, Some("[::ffff:10.0.0.1]:443"), Err(())),
+        (r#""api_key":"own","api_base":"http://a.example""#, Some("1.1.1.1:80"), Err(())),
+        (r#""api_key":"own","api_base":"https://a.example""#, None, Err(())),
+    ] {
+        let mut route = table.resolve(&bringing(CHAT, members), None, &[], NOW, || 0).unwrap();
+        let asked = std::cell::Cell::new(0);
+        let pinned = route
+            .pin(&Outbound::default(), |_| {
+                asked.set(asked.get() + 1);
+                let found = found.map(|address: &str| Arc::from([address.parse().unwrap()]));
+                std::future::ready(found.ok_or_else(|| "no such name".to_owned()))
+            })
+            .await;
+        let pinned = pinned.map(|()| route.pinned.map(|address| address.to_string())).map_err(|denial| {
+            assert_eq!((denial.reason(), route.pinned), ("forbidden_destination", None), "{members}");
+        });
+        assert_eq!(pinned, outcome.map(|address| address.map(str::to_owned)), "{members} {found:?}");
+        assert_eq!(asked.get(), u32::from(members.contains("api_base")), "{members}");
+    }
+}
+
+#[test]
+fn a_table_that_a_client_brings_is_guarded_as_a_whole() {
+    let table = RouteTable::of_client(vec![deployment("m", Provider::OpenAi, "x", "http://127.0.0.1/v1")]);
+    let permit = bringing(CHAT, r#""user_config":{"model_list":[]}"#);
+    let route = table.resolve(&permit, None, &[], NOW, || 0).unwrap();
+    assert_eq!((route.chosen_by, route.private), (ChosenBy::Client, true));
 }

@@ -9,6 +9,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use http::HeaderValue;
 use url::Url;
 
+use crate::client_side::{ClientSide, ClientSideRules};
+use crate::credential::OwnCredential;
 use crate::secret::Secret;
 
 /// What kind of API an upstream speaks.
@@ -26,6 +28,19 @@ pub enum Provider {
     Gemini,
     /// The built-in model that answers without any provider.
     Mock,
+}
+
+impl Provider {
+    /// How the credentials begin that its customers have. Those of compatible providers tell nothing of themselves.
+    #[must_use]
+    pub fn credential_prefixes(self) -> &'static [&'static str] {
+        match self {
+            Self::OpenAi => &["sk-proj-", "sk-svcacct-"],
+            Self::Anthropic => &["sk-ant-"],
+            Self::Gemini => &["AIza", "ya29.", "auth_tokens/"],
+            Self::Compatible | Self::Azure | Self::Mock => &[],
+        }
+    }
 }
 
 /// One entry of `model_list`.
@@ -49,6 +64,10 @@ pub struct DeploymentSettings {
     pub weight: u32,
     /// Longest wait for the next byte of an answer.
     pub timeout: Option<Duration>,
+    /// What it takes of a caller in the body.
+    pub client_side: ClientSideRules,
+    /// Which credential of the caller's own it takes from the head.
+    pub own_credential: OwnCredential,
 }
 
 /// A deployment at work. Holds the only copy of the provider's credential in the process.
@@ -98,6 +117,20 @@ impl Upstream {
             failures: AtomicU32::new(0),
             cool_until: AtomicU64::new(0),
         }
+    }
+
+    /// The same deployment with what a caller brings in the place of the operator's: nothing that is known of the account,
+    /// the credential first of all, stays.
+    pub(super) fn for_client(&self, client: &ClientSide) -> Self {
+        let own = &self.settings;
+        let settings = DeploymentSettings {
+            base: client.base.as_ref().map_or_else(|| own.base.clone(), |(_, url)| url.clone()),
+            credential: client.api_key.clone(),
+            api_version: client.api_version.clone().or_else(|| own.api_version.clone()),
+            organization: client.organization.clone(),
+            ..own.clone()
+        };
+        Self::new(settings)
     }
 
     /// What it was made from.

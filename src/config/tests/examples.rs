@@ -1,6 +1,7 @@
 //! Whole files: the articles' configurations, a large one of LiteLLM's, and every file that operators copy.
 
 use portcullis_filters::authn::custom::Mode;
+use portcullis_filters::client_side::BaseRule;
 use std::collections::BTreeSet;
 
 use super::*;
@@ -30,14 +31,10 @@ model_list:
       api_key: os.environ/OPENAI_API_KEY
       configurable_clientside_auth_params: [\"api_key\", \"api_base\"]
 ";
-    let notices = load_with(client_side, &[("OPENAI_API_KEY", "k")]).unwrap().notices;
-    assert_eq!(
-        notices,
-        [
-            "model_list[].litellm_params.configurable_clientside_auth_params: not honoured yet: requests that name their \
-          own api_key or api_base are refused"
-        ]
-    );
+    let loaded = load_with(client_side, &[("OPENAI_API_KEY", "k")]).unwrap();
+    let rules = &loaded.settings.models[0].client_side;
+    assert_eq!((rules.api_key, &rules.api_base, &rules.base_url), (true, &BaseRule::Any, &BaseRule::Never));
+    assert_eq!((loaded.notices, loaded.warnings), (vec![], vec![]));
 
     let sso = "\
 model_list:
@@ -235,6 +232,9 @@ portcullis:
         "portcullis.store",
         "portcullis.http",
         "portcullis.telemetry",
+        "portcullis.client_side",
+        "portcullis.outbound",
+        "litellm_settings.model_group_settings",
         "portcullis.jwt",
         "portcullis.jwt.dpop",
         "portcullis.custom_auth",
