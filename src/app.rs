@@ -31,6 +31,7 @@ use tokio::sync::watch;
 use crate::background::key_sets::KeySets;
 use crate::background::{admin, announce, reload, stop};
 use crate::config::{Loaded, Overrides, Settings};
+use crate::explain::Explainer;
 use crate::live::{CustomMakings, GateLogouts, Makings, TokenMakings};
 use crate::proxy::connection::Edge;
 use crate::proxy::management::Management;
@@ -85,6 +86,7 @@ fn serve_with(source: Source, loaded: Loaded, log: Log) -> Result<()> {
     let rules = Arc::new(ArcSwap::from_pointee(makings.key_rules(&settings.keys, &settings.master_keys)));
 
     let body_memory = BodyMemory::new(usize::try_from(settings.http.max_buffered_bytes)?);
+    let limits = Limits::default();
     let deployments = Arc::clone(&live);
     let served = Arc::clone(&live);
     let state = AdminState {
@@ -94,6 +96,7 @@ fn serve_with(source: Source, loaded: Loaded, log: Log) -> Result<()> {
         deployments: Arc::new(move || deployments.load().deployments()),
         models: Arc::new(move || Arc::clone(&served.load().served)),
         logout_tokens: Arc::new(GateLogouts(Arc::clone(&gate))),
+        explainer: Arc::new(Explainer { live: Arc::clone(&live), limits: limits.clone() }),
     };
     let router = portcullis_admin_api::router(state);
     let active = Arc::new(AtomicUsize::new(0));
@@ -103,7 +106,7 @@ fn serve_with(source: Source, loaded: Loaded, log: Log) -> Result<()> {
         telemetry: Arc::clone(&telemetry),
         resolver: Resolver::new(),
         body_memory,
-        limits: Limits::default(),
+        limits,
         active: Arc::clone(&active),
     };
 

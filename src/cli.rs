@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use tracing::level_filters::LevelFilter;
 
+use crate::commands::explain::ExplainCommand;
 use crate::commands::keys::KeysCommand;
 use crate::config::Overrides;
 
@@ -32,6 +33,8 @@ pub enum Command {
     Check(CheckArgs),
     /// Bring the database to this version's schema, and exit.
     Migrate(MigrateArgs),
+    /// Ask a running proxy what would become of a request or a key, and which rule says so.
+    Explain(Box<ExplainCommand>),
     /// Manage virtual keys of a running proxy.
     Keys(Box<KeysCommand>),
 }

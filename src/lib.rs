@@ -6,6 +6,7 @@
 
 pub mod cli;
 pub mod config;
+pub mod explain;
 
 pub mod app;
 pub mod live;

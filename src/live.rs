@@ -7,7 +7,7 @@ use arc_swap::ArcSwapOption;
 use portcullis_admin_api::health::Deployment;
 use portcullis_admin_api::keys::rules as admin;
 use portcullis_admin_api::models::ServedModel;
-use portcullis_filters::authn::failures::FailureThrottle;
+use portcullis_filters::authn::failures::{FailureSettings, FailureThrottle};
 use portcullis_filters::authn::master::MasterKeys;
 use portcullis_filters::authn::virtual_key::{KeyHash, KeyStore, VirtualKeyAuthenticator};
 use portcullis_filters::authn::{Authenticator, Authenticators, Gate};
@@ -58,6 +58,7 @@ impl Makings {
             .flat_map(|model| model.access_groups.iter().map(|group| (model.name.clone(), group.clone())));
         Live {
             gate: Arc::new(self.gate(settings)),
+            explaining: self.for_explanations().gate(settings),
             open_paths: settings.open_paths.clone(),
             groups: AccessGroups::new(groups),
             routes: routes(settings),
@@ -65,6 +66,17 @@ impl Makings {
             served: settings.models.iter().map(served).collect(),
             http: settings.http.clone(),
             management_on_data: settings.listen.admin_on_data,
+        }
+    }
+
+    /// The same, but that nothing asked of it counts: failures are not, proofs are used up for it alone, and nobody is
+    /// enrolled.
+    fn for_explanations(&self) -> Self {
+        let settings = FailureSettings { burst: 0, ..FailureSettings::default() };
+        Self {
+            failures: Arc::new(FailureThrottle::new(settings)),
+            tokens: self.tokens.for_explanations(),
+            ..self.clone()
         }
     }
 

@@ -7,7 +7,7 @@ use anyhow::Result;
 use clap::Parser;
 use portcullis::app::{self, Source};
 use portcullis::cli::{Cli, Command, MigrateArgs, ServeArgs};
-use portcullis::commands::{check, keys};
+use portcullis::commands::{check, explain, keys};
 use portcullis::config::{Overrides, Settings, process_environment};
 
 #[global_allocator]
@@ -21,6 +21,7 @@ fn main() -> ExitCode {
             check::check(&args, &process_environment, &mut stdout()).map(ExitCode::from).map_err(Into::into)
         }
         Command::Migrate(args) => migrate(&args),
+        Command::Explain(command) => explain::run(*command),
         Command::Keys(command) => keys::run(*command),
     };
     done.unwrap_or_else(|error| {

@@ -50,6 +50,8 @@ pub struct Live {
     pub open_paths: OpenPaths,
     /// Slots and authenticators.
     pub gate: Arc<Gate>,
+    /// As `gate`, for explanations: nothing that it is asked counts against anybody.
+    pub explaining: Gate,
     /// Which models belong to which access group.
     pub groups: AccessGroups,
     /// Every model that is served, and by whom.

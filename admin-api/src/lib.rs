@@ -7,6 +7,7 @@
 //! then one endpoint.
 
 pub mod duration;
+pub mod explain;
 pub mod health;
 pub mod keys;
 pub mod logout;
@@ -30,6 +31,7 @@ use arc_swap::ArcSwap;
 use portcullis_filters::authn::Gate;
 use portcullis_filters::principal::Principal;
 
+use crate::explain::Explain;
 use crate::health::Deployment;
 use crate::keys::rules::KeyRules;
 use crate::logout::LogoutTokens;
@@ -51,6 +53,8 @@ pub struct AdminState {
     pub deployments: Arc<dyn Fn() -> Vec<Deployment> + Send + Sync>,
     /// What the configuration in force serves; for `/model/info`. Must not block.
     pub models: Arc<dyn Fn() -> Arc<[ServedModel]> + Send + Sync>,
+    /// Who explains the decision in force.
+    pub explainer: Arc<dyn Explain>,
     /// Who verifies the logout tokens of issuers.
     pub logout_tokens: Arc<dyn LogoutTokens>,
 }

@@ -17,7 +17,7 @@ use utoipa_swagger_ui::SwaggerUi;
 use crate::authenticate::require;
 use crate::body::{MAX_BODY, MAX_SIGNED_BODY};
 use crate::problem::Problem;
-use crate::{AdminState, audit, document, health, keys, logout, models, tokens};
+use crate::{AdminState, audit, document, explain, health, keys, logout, models, tokens};
 
 /// Who may call a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -161,6 +161,7 @@ fn rows() -> Vec<Row> {
         row(Admin, routes!(tokens::allow_token)),
         row(Admin, routes!(tokens::list_denied)),
         row(Signed, routes!(logout::backchannel_logout)),
+        row(Admin, routes!(explain::explain)),
         row(Admin, routes!(audit::list_audit)),
         row(Admin, routes!(audit::show_audit)),
     ]

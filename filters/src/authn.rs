@@ -130,6 +130,26 @@ impl Authenticators {
         }
     }
 
+    /// Who holds the key of this hash, and tells `saw` likewise. For explanations: whoever knows a hash has no key.
+    ///
+    /// # Errors
+    /// As [`Authenticators::authenticate`].
+    pub async fn explain_hash(
+        &self,
+        hash: KeyHash,
+        now: SystemTime,
+        saw: &mut (impl FnMut(&'static str, Step) + Send),
+    ) -> Result<Principal, Denial> {
+        for authenticator in &self.chain {
+            if let Authenticator::VirtualKey(keys) = authenticator {
+                let outcome = keys.holder(hash, None, now).await;
+                saw(authenticator.name(), Step::of(&outcome));
+                return outcome?.ok_or(Denial::UnrecognizedCredential("no such key"));
+            }
+        }
+        Err(Denial::UnrecognizedCredential("no authenticator knows it"))
+    }
+
     async fn prove(
         &self,
         head: &RequestHead<'_>,

@@ -38,6 +38,17 @@ pub struct Shapes {
     pub opaque: bool,
 }
 
+/// What stands in a slot, without the value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SlotSeen<'a> {
+    /// The header, `?key`, or the sub-protocol.
+    pub slot: &'a str,
+    /// `virtual_key`, `jwt`, `opaque`, `foreign` or `malformed`.
+    pub shape: &'static str,
+    /// Whether this configuration has anything that could verify such a value.
+    pub could_be_ours: bool,
+}
+
 /// The places in which a credential is looked for, in order.
 #[derive(Clone, Debug, Default)]
 pub struct CredentialSlots {
@@ -136,7 +147,7 @@ impl CredentialSlots {
                 .unwrap_or(Err(Denial::MalformedCredential("empty configured header")));
         }
         let mut second_best: Option<Result<Credential<'a>, Denial>> = None;
-        for found in self.candidates(head, known) {
+        for (_, found) in self.candidates(head, known) {
             match found {
                 Ok(credential) if self.could_be_ours(credential.text) => return bounded(credential),
                 Ok(_) if matches!(second_best, Some(Ok(_))) => {}
@@ -145,6 +156,30 @@ impl CredentialSlots {
             }
         }
         second_best.unwrap_or(Err(Denial::MissingCredential)).and_then(bounded)
+    }
+
+    /// What stands in each slot that holds something, in order; for explanations. Where [`Self::replacing`] is present, that
+    /// slot alone.
+    ///
+    /// # Errors
+    /// [`Denial::ConflictingCredentials`].
+    pub fn survey<'a>(&'a self, head: &RequestHead<'a>) -> Result<Vec<SlotSeen<'a>>, Denial> {
+        let known = self.known(head.headers)?;
+        let seen = |(slot, found): (&'a str, Result<Credential<'a>, Denial>)| match found {
+            Ok(credential) => SlotSeen {
+                slot,
+                shape: shape(credential.text).name(),
+                could_be_ours: self.could_be_ours(credential.text),
+            },
+            Err(_) => SlotSeen { slot, shape: "malformed", could_be_ours: false },
+        };
+        if let Some(name) = &self.replacing
+            && let Some(value) = head.headers.get(name)
+        {
+            let only = read(value, name, Scheme::Required).map(|found| seen((name.as_str(), found)));
+            return Ok(only.into_iter().collect());
+        }
+        Ok(self.candidates(head, known).map(seen).collect())
     }
 
     /// Every header that may hold a credential or say who the client is: none of them is forwarded.
@@ -204,13 +239,17 @@ impl CredentialSlots {
         &'a self,
         head: &RequestHead<'a>,
         known: [Option<&'a HeaderValue>; NAMES.len()],
-    ) -> impl Iterator<Item = Result<Credential<'a>, Denial>> {
+    ) -> impl Iterator<Item = (&'a str, Result<Credential<'a>, Denial>)> {
         let (headers, path, query) = (head.headers, head.path.as_str(), head.query);
         let known = KNOWN.iter().zip(known);
-        let known = known.filter_map(|((name, scheme), value)| read(value?, name, *scheme));
-        let additional = self.additional.iter().filter_map(|name| read(headers.get(name)?, name, Scheme::Optional));
+        let known = known.filter_map(|((name, scheme), value)| Some((name.as_str(), read(value?, name, *scheme)?)));
+        let additional = self.additional.iter();
+        let additional =
+            additional.filter_map(|name| Some((name.as_str(), read(headers.get(name)?, name, Scheme::Optional)?)));
         let google = query.filter(move |_| dialect_of(path, headers) == Dialect::Gemini).and_then(key_of_query);
-        let browser = std::iter::once_with(|| key_of_protocols(headers).map(Ok)).flatten();
+        let google = google.map(|found| (QUERY_KEY, found));
+        let browser = std::iter::once_with(|| key_of_protocols(headers)).flatten();
+        let browser = browser.map(|credential| (credential.slot, Ok(credential)));
         known.chain(additional).chain(google).chain(browser)
     }
 
@@ -231,6 +270,17 @@ enum Shape {
     Jwt,
     Opaque,
     Foreign,
+}
+
+impl Shape {
+    fn name(self) -> &'static str {
+        match self {
+            Self::VirtualKey => "virtual_key",
+            Self::Jwt => "jwt",
+            Self::Opaque => "opaque",
+            Self::Foreign => "foreign",
+        }
+    }
 }
 
 /// Other vendors' credentials by prefix and least length. Only a tie-breaker: such a value still counts when it is the
@@ -333,6 +383,8 @@ fn read<'a>(value: &'a HeaderValue, name: &'a HeaderName, scheme: Scheme) -> Opt
     })
 }
 
+const QUERY_KEY: &str = "?key";
+
 /// `?key=`, which Google's REST samples and older SDKs use. Encoded characters cannot be part of a key of ours.
 fn key_of_query(query: &str) -> Option<Result<Credential<'_>, Denial>> {
     let mut values = query.split('&').filter_map(|pair| pair.strip_prefix("key="));
@@ -340,7 +392,7 @@ fn key_of_query(query: &str) -> Option<Result<Credential<'_>, Denial>> {
     if values.any(|other| other != text) {
         return Some(Err(Denial::ConflictingCredentials));
     }
-    (!text.is_empty()).then_some(Ok(Credential { text, slot: "?key", scheme: SchemeWord::None }))
+    (!text.is_empty()).then_some(Ok(Credential { text, slot: QUERY_KEY, scheme: SchemeWord::None }))
 }
 
 fn key_of_protocols(headers: &HeaderMap) -> Option<Credential<'_>> {

@@ -42,6 +42,19 @@ struct Held {
     counted_as: Vec<KeyHash>,
 }
 
+/// A limit as it stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LimitSeen {
+    /// Whose it is: `key`, `user` or `team`.
+    pub scope: &'static str,
+    /// LiteLLM's name for it.
+    pub name: &'static str,
+    /// How many requests may be.
+    pub most: u64,
+    /// How many were, or are under way.
+    pub used: u64,
+}
+
 /// How many limits may be in use. Beyond it a principal with a limit that is not counted yet is refused.
 pub const MAX_COUNTED: usize = 1_000_000;
 
@@ -57,6 +70,38 @@ impl Limits {
                 Ok(Reservation::default())
             }
         }
+    }
+
+    /// Whether [`Limits::reserve`] would refuse now; nothing is taken. For explanations.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn check(&self, permit: &Permit, now: SystemTime) -> Result<(), Denial> {
+        let Principal::Custom(custom) = permit.principal() else { return Ok(()) };
+        let seconds = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let rest = Duration::from_secs(60 - seconds % 60);
+        let counters = self.lock();
+        custom.limits.iter().try_for_each(|limit| counters.check(limit, seconds / 60, rest))
+    }
+
+    /// The limits of the permit's principal as they stand; nothing is taken. For explanations.
+    #[must_use]
+    pub fn look(&self, permit: &Permit, now: SystemTime) -> Vec<LimitSeen> {
+        let Principal::Custom(custom) = permit.principal() else { return Vec::new() };
+        let minute = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs() / 60;
+        let counters = self.lock();
+        let mut seen = Vec::new();
+        for limit in &custom.limits {
+            let count = counters.counts.get(&limit.counted_as);
+            let in_minute = count.filter(|count| count.minute == minute).map_or(0, |count| count.in_minute);
+            let at_once = count.map_or(0, |count| count.at_once);
+            for (name, most, used) in
+                [("rpm_limit", limit.rpm, in_minute), ("max_parallel_requests", limit.parallel, at_once)]
+            {
+                seen.extend(most.map(|most| LimitSeen { scope: limit.scope, name, most, used }));
+            }
+        }
+        seen
     }
 
     fn take(&self, limits: &[Limit], now: SystemTime) -> Result<Reservation, Denial> {

@@ -90,6 +90,37 @@ pub fn authorize(principal: Principal, operation: Operation, groups: &AccessGrou
     Ok(Permit { principal, operation, model, team })
 }
 
+/// What each rule that is looked at says by itself: whose it is, and whether it allows the call. For explanations;
+/// [`authorize`] decides.
+pub fn rules(
+    permit_for: &Principal,
+    operation: &Operation,
+    groups: &AccessGroups,
+) -> Vec<(String, Result<(), Denial>)> {
+    let asked = operation.model.as_ref();
+    let check =
+        |policy: &Policy, model: Option<&Arc<str>>| policy.check(operation, model.map(|model| &**model), groups);
+    let numbered = |policies: &[Policy]| -> Vec<_> {
+        let named = (1..).zip(policies).map(|(n, policy)| (format!("rule {n} of the identity"), check(policy, asked)));
+        named.collect()
+    };
+    match permit_for {
+        Principal::Master => Vec::new(),
+        Principal::Key(key) => {
+            let model = asked.map(|model| key.policy.resolve_alias(model));
+            vec![("key".to_owned(), check(&key.policy, model.as_ref()))]
+        }
+        Principal::Token(token) => {
+            let teams = token.teams.iter().map(|team| {
+                let allowed = token.team_routes.check_route(operation).and_then(|()| check(&team.policy, asked));
+                (format!("team {}", team.id), allowed)
+            });
+            numbered(&token.policies).into_iter().chain(teams).collect()
+        }
+        Principal::Custom(custom) => numbered(&custom.policies),
+    }
+}
+
 /// The first team of a token that allows the call (LiteLLM: contract 03, section 4, `team_ids_jwt_field`). Without any
 /// team nobody has a say; with some, one of them has to say yes, and the refusal is that of the last one asked.
 fn team_of(

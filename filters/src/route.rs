@@ -219,6 +219,12 @@ impl RouteTable {
         self.exact.values().flatten().chain(patterns).map(move |upstream| (&**upstream, !upstream.is_cooling(now)))
     }
 
+    /// The deployments of a model of this name, and whether each is used now rather than resting.
+    pub fn candidates<'a>(&'a self, model: &'a str, now: SystemTime) -> impl Iterator<Item = (&'a Upstream, bool)> {
+        let group = self.group(model).map_or(&[][..], |(group, _)| group);
+        group.iter().map(move |upstream| (&**upstream, !upstream.is_cooling(now)))
+    }
+
     /// The names that this principal may use, in the order of the configuration. A key that was granted single names of
     /// a pattern sees those.
     #[must_use]

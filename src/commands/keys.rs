@@ -4,20 +4,17 @@
 //! so the command works against any node, and against LiteLLM itself. Keys may be given as `-` and then come from
 //! standard input, because a command line ends up in the shell's history and in the process list.
 
-mod api;
 mod table;
 
 use std::io::{BufRead, Write};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 use portcullis_filters::secret::Secret;
-use reqwest::Url;
 use serde_json::{Map, Value, json};
-use url::Host;
 
-use api::Api;
+use super::api::{Connection, secret, typed};
 
 /// Manage virtual keys of a running proxy.
 #[derive(Args, Clone, Debug)]
@@ -26,22 +23,6 @@ pub struct KeysCommand {
     connection: Connection,
     #[command(subcommand)]
     action: Action,
-}
-
-#[derive(Args, Clone, Debug)]
-struct Connection {
-    /// Where the proxy is.
-    #[arg(long, env = "PORTCULLIS_URL", default_value = "http://127.0.0.1:4000", global = true, value_name = "URL")]
-    url: Url,
-    /// The master key; better given in the environment than on the command line. LITELLM_MASTER_KEY is read too.
-    #[arg(long, env = "PORTCULLIS_MASTER_KEY", hide_env_values = true, global = true, value_name = "KEY",
-        value_parser = secret)]
-    key: Option<Secret>,
-    #[arg(long, env = "LITELLM_MASTER_KEY", hide_env_values = true, hide = true, global = true, value_parser = secret)]
-    litellm_master_key: Option<Secret>,
-    /// Print the proxy's answer as JSON.
-    #[arg(long, global = true)]
-    json: bool,
 }
 
 #[derive(Clone, Debug, Subcommand)]
@@ -144,10 +125,7 @@ struct Rotate {
 /// # Errors
 /// The proxy cannot be reached, or it refuses; the text says which and why, and holds no key.
 pub fn run(command: KeysCommand) -> Result<ExitCode> {
-    if in_the_clear(&command.connection.url) {
-        let mut err = std::io::stderr();
-        writeln!(err, "warning: the master key goes to another machine unencrypted; use https").context("printing")?;
-    }
+    command.connection.warn()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting")?;
     runtime.block_on(carry_out(command, &mut std::io::stdin().lock(), &mut std::io::stdout().lock()))
 }
@@ -157,10 +135,8 @@ pub fn run(command: KeysCommand) -> Result<ExitCode> {
 /// # Errors
 /// As [`run`].
 pub async fn carry_out(command: KeysCommand, input: &mut dyn BufRead, out: &mut dyn Write) -> Result<ExitCode> {
-    let Connection { url, key, litellm_master_key, json } = command.connection;
-    let key = key.or(litellm_master_key).filter(|key| !key.expose().is_empty());
-    let Some(key) = key else { bail!("no master key: set PORTCULLIS_MASTER_KEY or give --key") };
-    let api = Api::new(url, key)?;
+    let json = command.connection.json;
+    let api = command.connection.open()?;
     let (answer, text): (Value, fn(&Value) -> String) = match command.action {
         Action::Generate(asked) => (api.post("/key/generate", &asked.fields()).await?, table::new_key),
         Action::List(asked) => (api.get("/key/list", &asked.query()).await?, table::keys),
@@ -222,32 +198,6 @@ impl List {
         let page = [("page", self.page.to_string()), ("size", self.size.to_string())];
         filters.chain(page).chain([("return_full_object", "true".to_owned())]).collect()
     }
-}
-
-/// The key that was meant: the argument, or for `-` the next line of standard input.
-fn typed(argument: &Secret, input: &mut dyn BufRead) -> Result<Secret> {
-    if argument.expose() != "-" {
-        return Ok(argument.clone());
-    }
-    let mut line = String::new();
-    input.read_line(&mut line).context("reading the key from standard input")?;
-    let key = line.trim_end_matches(['\r', '\n']);
-    if key.is_empty() { bail!("standard input holds no key") } else { Ok(key.into()) }
-}
-
-/// Whether somebody between here and there could read the master key.
-fn in_the_clear(url: &Url) -> bool {
-    let here = match url.host() {
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        Some(Host::Domain(name)) => name == "localhost",
-        None => false,
-    };
-    url.scheme() == "http" && !here
-}
-
-fn secret(text: &str) -> Result<Secret, std::convert::Infallible> {
-    Ok(text.into())
 }
 
 fn assignment(text: &str) -> Result<(String, Value), String> {

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
+use futures_util::future::BoxFuture;
 use portcullis_admin_api::logout::LogoutTokens;
 use portcullis_filters::authn::failures::FailureThrottle;
 use portcullis_filters::authn::jwt::JwtAuthenticator;
@@ -17,9 +18,10 @@ use portcullis_filters::authn::jwt::logout::LoggedOut;
 use portcullis_filters::authn::jwt::proof::Proofs;
 use portcullis_filters::authn::jwt::proof::used::UsedProofs;
 use portcullis_filters::authn::opaque::{self, OpaqueAuthenticator, TokenServer};
+use portcullis_filters::authn::virtual_key::StoreUnavailable;
 use portcullis_filters::authn::{Authenticator, Gate};
 use portcullis_filters::denial::Denial;
-use portcullis_filters::directory::Directory;
+use portcullis_filters::directory::{Directory, Enrolment, TeamName, TeamRecord, UserRecord};
 use reqwest::Client;
 use tokio::runtime::Handle;
 
@@ -55,6 +57,15 @@ pub struct TokenMakings {
 }
 
 impl TokenMakings {
+    /// The same for explanations: proofs are used up for it alone, and nobody is enrolled.
+    pub(super) fn for_explanations(&self) -> Self {
+        Self {
+            used_proofs: Arc::new(UsedProofs::new(MAX_EXPLAINED, SystemTime::now())),
+            directory: Arc::new(NeverEnrols(Arc::clone(&self.directory))),
+            ..self.clone()
+        }
+    }
+
     /// The authenticators of these settings. What was verified under others is not known to them.
     pub(super) fn chain(&self, settings: &JwtSettings, failures: &Arc<FailureThrottle>) -> Vec<Authenticator> {
         self.deny_list.require(settings.deny_list_required);
@@ -118,6 +129,24 @@ impl TokenMakings {
             claims: settings.claims.clone(),
         }
     }
+}
+
+/// Proofs that explanations remember: people ask, and not often.
+const MAX_EXPLAINED: usize = 1_000;
+
+/// A directory that is only looked into.
+struct NeverEnrols(Arc<dyn Directory>);
+
+impl Directory for NeverEnrols {
+    fn user<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Option<Arc<UserRecord>>, StoreUnavailable>> {
+        self.0.user(id)
+    }
+
+    fn team<'a>(&'a self, name: TeamName<'a>) -> BoxFuture<'a, Result<Option<Arc<TeamRecord>>, StoreUnavailable>> {
+        self.0.team(name)
+    }
+
+    fn enrol(&self, _: Enrolment) {}
 }
 
 /// How far the clock of a server that answers for tokens may run ahead of ours; as far as an issuer's by default.

@@ -95,7 +95,7 @@ impl Resolver {
 ///
 /// # Errors
 /// What went wrong; it took more than 5 s.
-pub(super) async fn look_up(base: Url) -> Result<Arc<[SocketAddr]>, String> {
+pub(crate) async fn look_up(base: Url) -> Result<Arc<[SocketAddr]>, String> {
     let port = base.port_or_known_default().ok_or("the base has no port")?;
     match base.host().ok_or("the base has no host")? {
         Host::Ipv4(address) => Ok([(address, port).into()].into()),

@@ -13,6 +13,7 @@ use axum::body::Body;
 use http::{Method, Request, StatusCode};
 use http_body_util::BodyExt;
 use portcullis::store::{Store, StoreSettings, StoreUrl};
+use portcullis_admin_api::explain::{Explain, Explanation, Question};
 use portcullis_admin_api::keys::rules::KeyRules;
 use portcullis_admin_api::logout::LogoutTokens;
 use portcullis_admin_api::{AdminState, router};
@@ -57,6 +58,7 @@ impl Node {
             rules: Arc::new(ArcSwap::from_pointee(KeyRules::new("derivation".into()))),
             deployments: Arc::new(Vec::new),
             models: Arc::new(|| Arc::new([])),
+            explainer: Arc::new(Nothing),
             logout_tokens: Arc::new(Issuer),
         };
         Self { router: router(state), store, file }
@@ -128,5 +130,15 @@ impl Drop for Node {
         for side in ["", "-wal", "-shm"] {
             let _ = std::fs::remove_file(format!("{}{side}", self.file.display()));
         }
+    }
+}
+
+/// Explains nothing: what is asked is the shell's to answer.
+struct Nothing;
+
+#[async_trait]
+impl Explain for Nothing {
+    async fn explain(&self, _: Question, _: SystemTime) -> Explanation {
+        Explanation::default()
     }
 }

@@ -10,6 +10,7 @@ use axum::Router;
 use axum::body::Body;
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt;
+use portcullis_admin_api::explain::{Explain, Explanation, Question};
 use portcullis_admin_api::keys::rules::KeyRules;
 use portcullis_admin_api::logout::LogoutTokens;
 use portcullis_admin_api::models::ServedModel;
@@ -97,6 +98,7 @@ impl Api {
             rules: Arc::new(ArcSwap::from_pointee(rules)),
             deployments: Arc::new(Vec::new),
             models: Arc::new(served),
+            explainer: Arc::new(Nothing),
             logout_tokens: Arc::new(Issuer),
         };
         Self { store, router: router(state) }
@@ -138,6 +140,16 @@ pub(crate) const ISSUER: &str = "https://idp.example";
 pub(crate) fn logged_out_at() -> SystemTime {
     static AT: LazyLock<u64> = LazyLock::new(|| SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() - 5);
     UNIX_EPOCH + Duration::from_secs(*AT)
+}
+
+/// Explains nothing: what is asked is the shell's to answer.
+struct Nothing;
+
+#[async_trait]
+impl Explain for Nothing {
+    async fn explain(&self, _: Question, _: SystemTime) -> Explanation {
+        Explanation::default()
+    }
 }
 
 #[async_trait]

@@ -189,6 +189,16 @@ impl VirtualKeyAuthenticator {
         if VirtualKey::parse(presented).is_none() {
             return Ok(None);
         }
+        self.holder(hash, source, now).await
+    }
+
+    /// Who holds the key of this hash.
+    pub(super) async fn holder(
+        &self,
+        hash: KeyHash,
+        source: Option<IpAddr>,
+        now: SystemTime,
+    ) -> Result<Option<Principal>, Denial> {
         let known = match self.cache.recall(&hash, now) {
             Some(known) => known,
             // On the heap, or each request would carry the room for a query that hardly any makes.

@@ -11,7 +11,8 @@ use clap::Parser;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 
-use super::{KeysCommand, carry_out, in_the_clear};
+use super::{KeysCommand, carry_out};
+use crate::commands::api::in_the_clear;
 
 #[derive(Parser)]
 struct Line {

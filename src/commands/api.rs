@@ -1,18 +1,83 @@
-//! One request to the management API and its answer, or a sentence on why there is none.
+//! Where the management API is, one request to it and its answer, or a sentence on why there is none.
 
+use std::io::{BufRead, Write};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
+use clap::Args;
 use portcullis_filters::secret::Secret;
 use reqwest::header::{AUTHORIZATION, HeaderValue};
 use reqwest::{Client, RequestBuilder, StatusCode, Url, redirect};
 use serde_json::Value;
+use url::Host;
 
 /// How long one request may take in all.
 const DEADLINE: Duration = Duration::from_secs(30);
 
 /// How often a request is sent that can be repeated without doing its work twice.
 const TRIES: u32 = 3;
+
+/// Where the proxy is, and how it is spoken to.
+#[derive(Args, Clone, Debug)]
+pub(super) struct Connection {
+    /// Where the proxy is.
+    #[arg(long, env = "PORTCULLIS_URL", default_value = "http://127.0.0.1:4000", global = true, value_name = "URL")]
+    url: Url,
+    /// The master key; better given in the environment than on the command line. LITELLM_MASTER_KEY is read too.
+    #[arg(long, env = "PORTCULLIS_MASTER_KEY", hide_env_values = true, global = true, value_name = "KEY",
+        value_parser = secret)]
+    key: Option<Secret>,
+    #[arg(long, env = "LITELLM_MASTER_KEY", hide_env_values = true, hide = true, global = true, value_parser = secret)]
+    litellm_master_key: Option<Secret>,
+    /// Print the proxy's answer as JSON.
+    #[arg(long, global = true)]
+    pub(super) json: bool,
+}
+
+impl Connection {
+    /// Says so where the master key would go over a network unencrypted.
+    pub(super) fn warn(&self) -> Result<()> {
+        if in_the_clear(&self.url) {
+            let mut err = std::io::stderr();
+            writeln!(err, "warning: the master key goes to another machine unencrypted; use https")
+                .context("printing")?;
+        }
+        Ok(())
+    }
+
+    /// The API under the master key that was given.
+    pub(super) fn open(self) -> Result<Api> {
+        let key = self.key.or(self.litellm_master_key).filter(|key| !key.expose().is_empty());
+        let Some(key) = key else { bail!("no master key: set PORTCULLIS_MASTER_KEY or give --key") };
+        Api::new(self.url, key)
+    }
+}
+
+/// The key that was meant: the argument, or for `-` the next line of standard input.
+pub(super) fn typed(argument: &Secret, input: &mut dyn BufRead) -> Result<Secret> {
+    if argument.expose() != "-" {
+        return Ok(argument.clone());
+    }
+    let mut line = String::new();
+    input.read_line(&mut line).context("reading the key from standard input")?;
+    let key = line.trim_end_matches(['\r', '\n']);
+    if key.is_empty() { bail!("standard input holds no key") } else { Ok(key.into()) }
+}
+
+/// Whether somebody between here and there could read the master key.
+pub(super) fn in_the_clear(url: &Url) -> bool {
+    let here = match url.host() {
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost",
+        None => false,
+    };
+    url.scheme() == "http" && !here
+}
+
+pub(super) fn secret(text: &str) -> Result<Secret, std::convert::Infallible> {
+    Ok(text.into())
+}
 
 /// The management API at one address.
 pub(super) struct Api {
