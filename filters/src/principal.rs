@@ -120,17 +120,27 @@ pub struct CustomPrincipal {
     pub limits: Vec<Limit>,
 }
 
-/// A limit that came with a custom identity.
+/// How fast a key or an identity may be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limit {
-    /// Whose it is: `key`, `user` or `team`.
+    /// Whose it is: `key`, `user`, `team` or `end_user`.
     pub scope: &'static str,
-    /// Under which name it is counted: no two scopes share one.
+    /// Under which name it is counted: no two scopes share one, nor do two models.
     pub counted_as: KeyHash,
+    /// For which model it counts; `None`: for every call.
+    pub model: Option<Box<str>>,
     /// Requests in a minute.
     pub rpm: Option<u64>,
     /// Requests under way at once.
     pub parallel: Option<u64>,
+}
+
+impl Limit {
+    /// LiteLLM's name for its requests in a minute.
+    #[must_use]
+    pub fn rpm_name(&self) -> &'static str {
+        if self.model.is_some() { "model_rpm_limit" } else { "rpm_limit" }
+    }
 }
 
 /// How a token was read.
@@ -176,6 +186,16 @@ impl Principal {
         match self {
             Self::Key(key) => Some(key),
             Self::Master | Self::Token(_) | Self::Custom(_) => None,
+        }
+    }
+
+    /// How fast it may be used; every one of them counts.
+    #[must_use]
+    pub fn limits(&self) -> &[Limit] {
+        match self {
+            Self::Master | Self::Token(_) => &[],
+            Self::Key(key) => key.limits.as_deref().unwrap_or_default(),
+            Self::Custom(custom) => &custom.limits,
         }
     }
 

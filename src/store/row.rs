@@ -11,6 +11,7 @@ use portcullis_filters::authn::virtual_key::{KeyHash, KeyRecord};
 use portcullis_filters::directory::{TeamRecord, UserRecord};
 use portcullis_filters::policy::Policy;
 use portcullis_filters::principal::Role;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -114,14 +115,25 @@ fn unreadable(column: usize, cause: impl Into<Box<dyn std::error::Error + Send +
     Unreadable { column, cause: cause.into() }
 }
 
+/// What of a key's settings limits its use.
+#[derive(Deserialize)]
+struct Limiting {
+    rpm_limit: Option<u64>,
+    max_parallel_requests: Option<u64>,
+    model_rpm_limit: Option<BTreeMap<String, u64>>,
+}
+
 /// Reads what `statement::find` selects.
 pub(super) fn key_record(row: &Row<'_>) -> Read<KeyRecord> {
     let models: Vec<String> = row.json(5)?;
     let routes: Vec<String> = row.json(6)?;
     let aliases: BTreeMap<String, String> = row.json(7)?;
     let (expires, revoked) = (row.time(8)?, row.time(10)?);
+    let (id, settings) = (row.hash(0)?, row.json::<Limiting>(11)?);
+    let of_models = settings.model_rpm_limit.iter().flatten().map(|(model, rpm)| (model.as_str(), *rpm));
     Ok(KeyRecord {
-        id: row.hash(0)?,
+        id,
+        limits: KeyRecord::limits(id, settings.rpm_limit, settings.max_parallel_requests, of_models),
         alias: row.text(1)?.map(Into::into),
         user_id: row.text(2)?.map(Into::into),
         team_id: row.text(3)?.map(Into::into),

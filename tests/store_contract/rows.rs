@@ -18,6 +18,7 @@ crate::contract!(
     a_write_and_its_audit_row_are_one,
     the_audit_log_reads_backwards,
     the_hot_path_sees_what_is_in_force,
+    limits_are_read_with_the_key_or_the_key_is_not,
     a_new_key_ends_the_memory_of_its_absence,
     concurrent_openings_migrate_once,
 );
@@ -50,6 +51,26 @@ async fn a_key_comes_back_as_it_was_stored(place: Place) {
     assert_eq!(written, changed);
     assert_eq!(node.admin.key(given.token).await.unwrap(), Some(changed));
     node.admin.ready().await.unwrap();
+}
+
+/// What nobody could have stored through the API is an error, never a key without a limit.
+async fn limits_are_read_with_the_key_or_the_key_is_not(place: Place) {
+    let node = place.node();
+    for (n, settings, limits) in [
+        (0, json!({}), Some(0)),
+        (1, json!({"rpm_limit": null, "max_parallel_requests": null, "model_rpm_limit": null}), Some(0)),
+        (2, json!({"rpm_limit": 3}), Some(1)),
+        (3, json!({"max_parallel_requests": 5, "model_rpm_limit": {"a": 1, "b": 2}}), Some(3)),
+        (4, json!({"rpm_limit": "three"}), None),
+        (5, json!({"rpm_limit": -1}), None),
+        (6, json!({"model_rpm_limit": {"a": null}}), None),
+    ] {
+        let given = KeyRow { settings: settings.as_object().unwrap().clone(), ..row(&n.to_string()) };
+        node.insert(given.clone()).await.unwrap();
+        let found = node.find(given.token).await;
+        let found = found.map(|key| key.unwrap().limits.as_deref().unwrap_or_default().len());
+        assert_eq!(found.ok(), limits, "{settings}");
+    }
 }
 
 async fn texts_and_documents_survive_whatever_they_hold(place: Place) {

@@ -18,7 +18,7 @@ use super::failures::FailureThrottle;
 use crate::cache::KeyCache;
 use crate::denial::Denial;
 use crate::policy::Policy;
-use crate::principal::Principal;
+use crate::principal::{Limit, Principal};
 
 /// A presented string that has the shape of a virtual key: `sk-` and at least one visible character.
 #[derive(Clone, Copy)]
@@ -150,6 +150,36 @@ pub struct KeyRecord {
     pub expires: Option<SystemTime>,
     /// Refused until unblocked.
     pub blocked: bool,
+    /// How fast it may be used. Strings within their grace period share them with the key. Most keys have none, and many
+    /// are held in memory.
+    pub limits: Option<Arc<[Limit]>>,
+}
+
+impl KeyRecord {
+    /// The limits of the key `id` as its row holds them (`rpm_limit`, `max_parallel_requests`, `model_rpm_limit`).
+    pub fn limits<'a>(
+        id: KeyHash,
+        rpm: Option<u64>,
+        parallel: Option<u64>,
+        rpm_of_models: impl IntoIterator<Item = (&'a str, u64)>,
+    ) -> Option<Arc<[Limit]>> {
+        let own = (rpm.is_some() || parallel.is_some()).then_some(Limit {
+            scope: "key",
+            counted_as: id,
+            model: None,
+            rpm,
+            parallel,
+        });
+        let of_models = rpm_of_models.into_iter().map(|(model, rpm)| Limit {
+            scope: "key",
+            counted_as: KeyHash::of(&format!("key {id} model {model}")),
+            model: Some(model.into()),
+            rpm: Some(rpm),
+            parallel: None,
+        });
+        let limits: Vec<Limit> = own.into_iter().chain(of_models).collect();
+        (!limits.is_empty()).then(|| limits.into())
+    }
 }
 
 /// Where keys are looked up: the one thing the hot path asks of a store. It has no method that writes.

@@ -65,7 +65,17 @@ impl KeyStore for Scripted {
 
 fn record(id: KeyHash, expires: Option<SystemTime>) -> KeyRecord {
     let policy = Policy::new(&[], &[], Default::default());
-    KeyRecord { id, alias: None, user_id: None, team_id: None, organization_id: None, policy, expires, blocked: false }
+    KeyRecord {
+        id,
+        alias: None,
+        user_id: None,
+        team_id: None,
+        organization_id: None,
+        policy,
+        expires,
+        blocked: false,
+        limits: None,
+    }
 }
 
 fn key(name: &str) -> KeyHash {

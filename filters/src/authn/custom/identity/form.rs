@@ -49,7 +49,7 @@ pub(super) struct Form {
     team_rpm_limit: Option<u64>,
     team_tpm_limit: Option<u64>,
     model_max_budget: Option<Map<String, Value>>,
-    rpm_limit_per_model: Option<Map<String, Value>>,
+    rpm_limit_per_model: Option<BTreeMap<String, u64>>,
     tpm_limit_per_model: Option<Map<String, Value>>,
     end_user_rpm_limit: Option<u64>,
     end_user_tpm_limit: Option<u64>,
@@ -136,12 +136,14 @@ impl Form {
         let named = |scope: &'static str, id: &Option<String>, rpm| Limit {
             scope,
             counted_as: counted_as(scope, id.as_deref().unwrap_or(&key.to_string())),
+            model: None,
             rpm,
             parallel: None,
         };
         let own = Limit {
             scope: "key",
             counted_as: counted_as("key", &key.to_string()),
+            model: None,
             rpm: self.rpm_limit,
             parallel: self.max_parallel_requests,
         };
@@ -151,7 +153,15 @@ impl Form {
             named("team", &self.team_id, self.team_rpm_limit),
             named("end_user", &self.end_user_id, self.end_user_rpm_limit),
         ];
-        all.into_iter().filter(|limit| limit.rpm.is_some() || limit.parallel.is_some()).collect()
+        let of_models = self.rpm_limit_per_model.iter().flatten().map(|(model, rpm)| Limit {
+            scope: "key",
+            counted_as: counted_as(&format!("model {model} of key"), &key.to_string()),
+            model: Some(model.as_str().into()),
+            rpm: Some(*rpm),
+            parallel: None,
+        });
+        let all = all.into_iter().filter(|limit| limit.rpm.is_some() || limit.parallel.is_some());
+        all.chain(of_models).collect()
     }
 
     /// What would need the usage of earlier calls, which is not metered yet.
@@ -164,7 +174,6 @@ impl Form {
             ("end_user_tpm_limit", self.end_user_tpm_limit.is_some()),
             ("end_user_max_budget", self.end_user_max_budget.is_some()),
             ("model_max_budget", listed(&self.model_max_budget)),
-            ("rpm_limit_per_model", listed(&self.rpm_limit_per_model)),
             ("tpm_limit_per_model", listed(&self.tpm_limit_per_model)),
         ]
         .into_iter()
