@@ -53,6 +53,8 @@ pub enum Who {
     Master,
     /// One virtual key that may use the model, known to the cache.
     Key,
+    /// One virtual key with every limit that a key can have, none of which is reached.
+    KeyWithLimits,
     /// One virtual key that may use another model only: each request is refused.
     KeyWithoutModel,
     /// So many keys in use, each as likely as any other, all known to the cache.
@@ -122,6 +124,12 @@ pub const SCENARIOS: &[Scenario] = &[
         about: "As key_warm, with keys that the cache does not know: each request asks the embedded store.",
         set: Set::Short,
         steady: Steady { who: Who::ColdKeys { count: 20_000 }, ..USUAL },
+    },
+    Scenario {
+        name: "key_limited",
+        about: "As key_warm, with a key that has limits in a minute, at once and for the model.",
+        set: Set::Full,
+        steady: Steady { who: Who::KeyWithLimits, ..USUAL },
     },
     Scenario {
         name: "denied_model",

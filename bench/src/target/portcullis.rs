@@ -129,10 +129,14 @@ fn bearer(issuer: &Issuer, scenario: &Steady) -> Caller {
 /// Makes the keys that the scenario needs and says who calls with them.
 async fn caller(gateway: &Gateway, scenario: &Steady) -> anyhow::Result<Caller> {
     let allowed = json!({"models": [MODEL]});
+    let most = 1_000_000_000;
+    let limited =
+        json!({"models": [MODEL], "rpm_limit": most, "max_parallel_requests": most, "model_rpm_limit": {MODEL: most}});
     Ok(match scenario.who {
         Who::Master | Who::Token(_) | Who::ColdTokens { .. } => Caller::bearer(MASTER_KEY),
         Who::Python { .. } | Who::Hook { .. } => Caller::bearer(CLIENT_KEY),
         Who::Key => Caller::bearer(&gateway.generate_key(&allowed).await),
+        Who::KeyWithLimits => Caller::bearer(&gateway.generate_key(&limited).await),
         Who::KeyWithoutModel => Caller::bearer(&gateway.generate_key(&json!({"models": ["another-model"]})).await),
         Who::Keys { count } => {
             insert_keys(gateway, &allowed, KEYS, count).await?;
