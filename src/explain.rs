@@ -258,7 +258,10 @@ impl Told {
             );
         }
         limits.check(permit, now).map_err(|denial| {
-            let rule = if let Denial::RateLimited { limit, .. } = denial { limit } else { "limits" };
+            let rule = match denial {
+                Denial::RateLimited { limit, .. } | Denial::OverBudget(limit) => limit,
+                _ => "limits",
+            };
             self.refused("limit", rule, denial)
         })
     }

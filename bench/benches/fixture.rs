@@ -184,6 +184,7 @@ impl KeyStore for Keys {
             policy: Policy::new(&["claude-*".to_owned(), MODEL.to_owned()], &[], Default::default()),
             expires: None,
             blocked: false,
+            spent: false,
             limits: None,
         };
         std::future::ready(Ok(self.0.get(&hash).map(record))).boxed()

@@ -74,8 +74,9 @@ impl Limits {
     /// Takes one request out of each limit of the permit's principal that counts for its model, or out of none.
     ///
     /// # Errors
-    /// [`Denial::RateLimited`]; [`Denial::Overloaded`] when too many limits are in use.
+    /// [`Denial::OverBudget`]; [`Denial::RateLimited`]; [`Denial::Overloaded`] when too many limits are in use.
     pub fn reserve(&self, permit: &Permit, now: SystemTime) -> Result<Reservation, Denial> {
+        budget(permit)?;
         let limits = counted(permit);
         if limits.is_empty() { Ok(Reservation::default()) } else { self.take(&limits, now) }
     }
@@ -85,6 +86,7 @@ impl Limits {
     /// # Errors
     /// As there.
     pub fn check(&self, permit: &Permit, now: SystemTime) -> Result<(), Denial> {
+        budget(permit)?;
         let clock = Clock::at(now);
         let limits = counted(permit);
         limits.iter().try_for_each(|limit| self.part(limit.counted_as).check(limit, &clock))
@@ -133,9 +135,22 @@ impl Limits {
     }
 }
 
-/// The limits that count for what is permitted; what is answered here is not counted.
+/// What was spent is the store's to say; an identity of the operator's own code was asked about it with the rest.
+fn budget(permit: &Permit) -> Result<(), Denial> {
+    match permit.principal().key() {
+        Some(key) if key.spent && !is_answered_here(permit) => Err(Denial::OverBudget("max_budget")),
+        _ => Ok(()),
+    }
+}
+
+/// Lists of models cost nothing and count as nothing.
+fn is_answered_here(permit: &Permit) -> bool {
+    matches!(permit.operation().endpoint.call, Call::ListModels | Call::RetrieveModel)
+}
+
+/// The limits that count for what is permitted.
 fn counted(permit: &Permit) -> SmallVec<[&Limit; 4]> {
-    if matches!(permit.operation().endpoint.call, Call::ListModels | Call::RetrieveModel) {
+    if is_answered_here(permit) {
         return SmallVec::new();
     }
     let counts = |limit: &&Limit| limit.model.as_deref().is_none_or(|model| permit.model() == Some(model));

@@ -118,6 +118,7 @@ fn unreadable(column: usize, cause: impl Into<Box<dyn std::error::Error + Send +
 /// What of a key's settings limits its use.
 #[derive(Deserialize)]
 struct Limiting {
+    max_budget: Option<f64>,
     rpm_limit: Option<u64>,
     max_parallel_requests: Option<u64>,
     model_rpm_limit: Option<BTreeMap<String, u64>>,
@@ -129,10 +130,11 @@ pub(super) fn key_record(row: &Row<'_>) -> Read<KeyRecord> {
     let routes: Vec<String> = row.json(6)?;
     let aliases: BTreeMap<String, String> = row.json(7)?;
     let (expires, revoked) = (row.time(8)?, row.time(10)?);
-    let (id, settings) = (row.hash(0)?, row.json::<Limiting>(11)?);
+    let (id, settings, spend) = (row.hash(0)?, row.json::<Limiting>(11)?, row.real(12)?);
     let of_models = settings.model_rpm_limit.iter().flatten().map(|(model, rpm)| (model.as_str(), *rpm));
     Ok(KeyRecord {
         id,
+        spent: settings.max_budget.is_some_and(|most| spend >= most),
         limits: KeyRecord::limits(id, settings.rpm_limit, settings.max_parallel_requests, of_models),
         alias: row.text(1)?.map(Into::into),
         user_id: row.text(2)?.map(Into::into),

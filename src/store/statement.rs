@@ -43,11 +43,11 @@ pub(super) const KEY_COLUMNS: &str = "token, version, key_name, key_alias, user_
 pub(super) fn find(hash: KeyHash, now: SystemTime) -> Statement {
     Statement::fixed(
         "SELECT k.token, k.key_alias, k.user_id, k.team_id, k.organization_id, k.models, k.allowed_routes, k.aliases, \
-         k.expires, k.blocked, NULL AS revoke_at, k.settings \
+         k.expires, k.blocked, NULL AS revoke_at, k.settings, k.spend \
          FROM virtual_keys k WHERE k.token = $1 AND k.deleted_at IS NULL \
          UNION ALL \
          SELECT k.token, k.key_alias, k.user_id, k.team_id, k.organization_id, k.models, k.allowed_routes, k.aliases, \
-         k.expires, k.blocked, g.revoke_at, k.settings \
+         k.expires, k.blocked, g.revoke_at, k.settings, k.spend \
          FROM grace_keys g JOIN virtual_keys k ON k.token = g.active_token \
          WHERE g.token = $1 AND g.revoke_at > $2 AND k.deleted_at IS NULL",
         vec![hash.into(), Param::Time(now)],

@@ -68,6 +68,31 @@ async fn each_model_has_its_own_and_each_key() {
     scene.gateway.stop().await;
 }
 
+/// What is spent is not recorded yet; but nothing may be, where the budget is nothing, and what was spent elsewhere counts.
+#[tokio::test]
+async fn a_budget_that_is_spent_is_spent() {
+    let scene = Scene::new().await;
+    for (rights, status) in [
+        (json!({"max_budget": 0}), 429),
+        (json!({"max_budget": 10, "spend": 10}), 429),
+        (json!({"max_budget": 10, "spend": 9.5}), 200),
+        (json!({"max_budget": null, "spend": 10}), 200),
+    ] {
+        let key = scene.gateway.generate_key(&rights).await;
+        let answer = scene.chat(&key, "m").await;
+        assert_eq!(answer.status, status, "{rights}");
+        if status == 429 {
+            assert_eq!(answer.json()["error"]["type"], "budget_exceeded");
+            let told =
+                scene.manage("/auth/explain", &json!({"key": KeyHash::of(&key).to_string(), "model": "m"})).await;
+            assert_eq!(told["decided_by"], "limit: max_budget");
+            scene.manage("/key/update", &json!({"key": KeyHash::of(&key).to_string(), "max_budget": 11})).await;
+            assert_eq!(scene.chat(&key, "m").await.status, 200);
+        }
+    }
+    scene.gateway.stop().await;
+}
+
 #[tokio::test]
 async fn a_rotated_key_and_its_old_string_share_one() {
     let scene = Scene::new().await;

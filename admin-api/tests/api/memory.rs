@@ -242,6 +242,7 @@ impl KeyStore for Memory {
                 policy: Policy::new(&row.models, &row.allowed_routes, row.aliases),
                 expires: row.expires,
                 blocked: row.blocked == Some(true),
+                spent: false,
                 limits: None,
             }))
         })

@@ -150,6 +150,8 @@ pub struct KeyRecord {
     pub expires: Option<SystemTime>,
     /// Refused until unblocked.
     pub blocked: bool,
+    /// Whether as much has been spent as may be (`spend` and `max_budget`).
+    pub spent: bool,
     /// How fast it may be used. Strings within their grace period share them with the key. Most keys have none, and many
     /// are held in memory.
     pub limits: Option<Arc<[Limit]>>,

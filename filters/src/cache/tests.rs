@@ -74,6 +74,7 @@ fn record(id: KeyHash, expires: Option<SystemTime>) -> KeyRecord {
         policy,
         expires,
         blocked: false,
+        spent: false,
         limits: None,
     }
 }
