@@ -106,6 +106,9 @@ impl Described {
     }
 }
 
+/// Names of a list that are told.
+const MOST_NAMES: usize = 8;
+
 /// What has been told so far.
 #[derive(Default)]
 struct Told {
@@ -166,7 +169,8 @@ impl Told {
         let counts = extracted.as_ref().map(|credential| credential.slot).ok();
         for SlotSeen { slot, shape, could_be_ours } in gate.slots.survey(head).unwrap_or_default() {
             let verdict = match (counts == Some(slot), could_be_ours) {
-                (true, _) => "counts",
+                (true, true) => "counts",
+                (true, false) => "counts, as there is no other; nothing here could verify it",
                 (false, true) => "passed over: an earlier one counts",
                 (false, false) => "passed over: nothing here could verify it",
             };
@@ -225,6 +229,7 @@ impl Told {
 
     fn authorize(&mut self, live: &Live, principal: Principal, operation: Operation) -> Result<Permit, Denial> {
         let rules = policy::rules(&principal, &operation, &live.groups);
+        let granted: Vec<String> = policy::granted_models(&principal).take(MOST_NAMES).cloned().collect();
         match policy::authorize(principal, operation, &live.groups) {
             Ok(permit) => {
                 for (rule, said) in rules {
@@ -243,6 +248,9 @@ impl Told {
                         Ok(()) => self.tell("policy", &rule, "allows it"),
                         Err(_) => deciding = rule,
                     }
+                }
+                if matches!(denial, Denial::ModelForbidden(_)) && !granted.is_empty() {
+                    self.tell("policy", &deciding, &format!("is for {}", granted.join(", ")));
                 }
                 Err(self.refused("policy", &deciding, denial))
             }

@@ -85,7 +85,7 @@ pub enum Denial {
     #[error("model forbidden: {0}")]
     ModelForbidden(String),
     /// The principal may use any such model, but none of this name is configured.
-    #[error("unknown model: {0:?}")]
+    #[error("unknown model: {}", .0.as_deref().unwrap_or("none is named"))]
     UnknownModel(Option<String>),
     /// The model's provider does not speak the dialect of the path; nothing is translated.
     #[error("model {0} is not served in this dialect")]

@@ -52,7 +52,7 @@ impl Permit {
     /// The names and patterns that the rules of the principal and of its teams list; empty where it may use any model.
     /// Each is a candidate only: where several rules count, [`Permit::allows_model`] has the last word.
     pub fn granted_models(&self) -> impl Iterator<Item = &String> {
-        self.principal.policies().chain(self.principal.team_policies()).flat_map(Policy::granted_models)
+        granted_models(&self.principal)
     }
 
     /// Whether this principal may also see or use the model of this name. For listings.
@@ -88,6 +88,11 @@ pub fn authorize(principal: Principal, operation: Operation, groups: &AccessGrou
         }
     }
     Ok(Permit { principal, operation, model, team })
+}
+
+/// The names and patterns that the rules of a principal and of its teams list; none where it may use any model.
+pub fn granted_models(principal: &Principal) -> impl Iterator<Item = &String> {
+    principal.policies().chain(principal.team_policies()).flat_map(Policy::granted_models)
 }
 
 /// What each rule that is looked at says by itself: whose it is, and whether it allows the call. For explanations;

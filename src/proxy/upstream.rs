@@ -279,3 +279,65 @@ pub(super) fn words(error: &Error) -> String {
         kind => format!("{} {}", error.esource().as_str(), kind.as_str()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use http::Method;
+    use portcullis_filters::endpoint::classify;
+    use portcullis_filters::head::RequestHead;
+    use portcullis_filters::operation::Operation;
+    use portcullis_filters::path::CanonicalPath;
+    use portcullis_filters::policy::{AccessGroups, authorize};
+    use portcullis_filters::principal::Principal;
+    use portcullis_filters::route::{DeploymentSettings, Provider, RouteTable};
+
+    use super::*;
+
+    /// A route to this host, which a client chose.
+    fn chosen(base: &str) -> Route {
+        let path = CanonicalPath::parse("/v1/chat/completions").unwrap();
+        let headers = http::HeaderMap::new();
+        let head = RequestHead {
+            method: &Method::POST,
+            path: &path,
+            query: None,
+            headers: &headers,
+            source: None,
+            client_certificate: None,
+        };
+        let body = Bytes::from_static(br#"{"model":"m","user_config":{}}"#);
+        let (operation, _) = Operation::take(classify(&head).unwrap(), None, None, body).unwrap();
+        let permit = authorize(Principal::Master, operation, &AccessGroups::default()).unwrap();
+        let table = RouteTable::of_client(vec![DeploymentSettings {
+            name: "m".to_owned(),
+            provider: Provider::OpenAi,
+            model: "m".to_owned(),
+            base: base.parse().unwrap(),
+            credential: Some("own".into()),
+            api_version: None,
+            organization: None,
+            weight: 1,
+            timeout: None,
+            client_side: Default::default(),
+            own_credential: Default::default(),
+        }]);
+        table.resolve(&permit, None, &[], std::time::SystemTime::now(), || 0).unwrap()
+    }
+
+    /// The name resolves to the loopback interface by the time of the dial: what was judged is dialled, by the name.
+    #[tokio::test]
+    async fn what_the_guard_judged_is_dialled_and_nothing_else() {
+        let mut route = chosen("https://localhost:8443/v1");
+        let refused = peer(&route, &Resolver::new(), 0, false).await;
+        assert!(refused.unwrap_err().contains("the guard"), "nothing is dialled before it has seen it");
+
+        let judged: SocketAddr = "1.1.1.1:8443".parse().unwrap();
+        let found = route.pin(&Default::default(), |_| std::future::ready(Ok([judged].into()))).await;
+        assert_eq!(found, Ok(()));
+        for attempt in 0..3 {
+            let peer = peer(&route, &Resolver::new(), attempt, false).await.unwrap();
+            assert_eq!((peer._address.to_string(), peer.sni.as_str()), (judged.to_string(), "localhost"));
+        }
+    }
+}

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod nothing_used;
+mod questions;
 mod scene;
 mod situations;
 #[path = "../support/mod.rs"]

@@ -8,7 +8,7 @@ use tokio::io::AsyncWriteExt;
 
 use crate::scene::{CHAT, MASTER, Scene};
 
-async fn portcullis(scene: &Scene, arguments: &[&str], input: &str) -> Output {
+pub(crate) async fn portcullis(scene: &Scene, arguments: &[&str], input: &str) -> Output {
     let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_portcullis"));
     command.arg("explain").args(arguments).env_clear();
     command.env("PORTCULLIS_URL", scene.gateway.url()).env("PORTCULLIS_MASTER_KEY", MASTER);
