@@ -44,6 +44,11 @@ impl Explain for Explainer {
     async fn explain(&self, question: Question, now: SystemTime) -> Explanation {
         let live = self.live.load_full();
         let mut told = Told::default();
+        if question.holder.is_some() && live.explaining.authenticators.asks_custom_first() {
+            told.tell("authenticator", "custom", "is asked first, and has to see the key itself");
+            let decided_by = Some("authenticator: custom".to_owned());
+            return Explanation { outcome: "undecided", decided_by, ..told.explanation };
+        }
         let outcome = match Described::read(question.request) {
             Ok(request) => told.decide(&live, &self.limits, &request, question.holder, now).await,
             Err(denial) => Err(told.refused("path", "the description", denial)),

@@ -32,7 +32,7 @@ pub trait Explain: Send + Sync + 'static {
 pub struct Question {
     /// The request; where only a key is asked about, one that stands for its use.
     pub request: DescribedRequest,
-    /// The holder of the key with this hash makes it, whatever credential the request carries.
+    /// The holder of the key with this hash makes it; `None`: whoever its credential proves.
     pub holder: Option<KeyHash>,
 }
 
@@ -80,7 +80,8 @@ pub enum FieldValue {
 /// What would become of it.
 #[derive(Debug, Default, Serialize, ToSchema)]
 pub struct Explanation {
-    /// `allowed` or `refused`.
+    /// `allowed` or `refused`; `undecided` where the operator's own code would have to see a key of which only the hash is
+    /// given.
     pub outcome: &'static str,
     /// The step, and the rule in it, that refused; null where it is allowed.
     pub decided_by: Option<String>,
@@ -135,7 +136,13 @@ pub(crate) async fn explain(
     let question = match (asked.request, asked.key, asked.model) {
         (Some(request), None, None) => Question { request, holder: None },
         (None, Some(key), model) => {
-            Question { request: use_of_key(model), holder: Some(hash_of(&key).ok_or_else(Problem::key_not_found)?) }
+            let holder = hash_of(&key).ok_or_else(Problem::key_not_found)?;
+            let mut request = use_of_key(model);
+            let is_key = key.starts_with("sk-");
+            if is_key {
+                request.headers.insert("x-litellm-api-key".to_owned(), FieldValue::One(key));
+            }
+            Question { request, holder: (!is_key).then_some(holder) }
         }
         _ => return Err(Problem::invalid("request", "Give either request, or key and perhaps model")),
     };

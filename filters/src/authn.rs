@@ -74,6 +74,12 @@ impl Authenticators {
         Self { custom: Some(custom), ..self }
     }
 
+    /// Whether the operator's own code is asked before anybody looks at a key.
+    #[must_use]
+    pub fn asks_custom_first(&self) -> bool {
+        self.custom.as_ref().is_some_and(|custom| !custom.asks_keys_first())
+    }
+
     /// Whether the body is to be read before [`Authenticators::authenticate`] is asked.
     #[must_use]
     pub fn read_body(&self) -> bool {

@@ -98,7 +98,7 @@ fn told(answer: &Value) -> String {
     }
     lines
         + &match answer["denial"].as_str() {
-            None => "allowed\n".to_owned(),
+            None => format!("{}\n", text(&answer["outcome"])),
             Some(denial) => format!(
                 "refused with {} ({denial}) by {}: {}\n",
                 answer["status"],

@@ -28,6 +28,8 @@ async fn a_limit_is_looked_at_and_not_used() {
         let limit = told["steps"].as_array().unwrap().iter().find(|step| step["step"] == "limit").unwrap();
         assert_eq!(limit, &json!({"step": "limit", "rule": "rpm_limit of the key", "result": "0 of 1"}));
     }
+    let by_hash = scene.explain(&json!({"key": "0".repeat(64)})).await;
+    assert_eq!((&by_hash["outcome"], &by_hash["decided_by"]), (&json!("undecided"), &json!("authenticator: custom")));
     // The minute may end between these; then the second passes, and the third does not.
     let mut statuses = Vec::new();
     while statuses.last() != Some(&429) && statuses.len() < 3 {
