@@ -26,13 +26,14 @@ use portcullis_filters::cache::KeyCache;
 use portcullis_filters::limits::Limits;
 use reqwest::redirect;
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use crate::background::key_sets::KeySets;
 use crate::background::{admin, announce, reload, stop};
 use crate::config::{Loaded, Overrides, Settings};
 use crate::explain::Explainer;
 use crate::live::{CustomMakings, GateLogouts, Makings, TokenMakings};
+use crate::proxy::bound::Bound;
 use crate::proxy::connection::Edge;
 use crate::proxy::management::Management;
 use crate::proxy::upstream::Resolver;
@@ -65,7 +66,7 @@ fn serve_with(source: Source, loaded: Loaded, log: Log) -> Result<()> {
     announce::findings(&loaded.warnings, &loaded.notices);
     // Pingora installs the same provider when it first needs one; PostgreSQL's connection may come earlier.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    check_free(&settings.listen.data.to_string())?;
+    let data_socket = bind(&settings.listen.data.to_string())?;
 
     let control = control_runtime()?;
     let (stopping, stopped) = watch::channel(false);
@@ -86,7 +87,7 @@ fn serve_with(source: Source, loaded: Loaded, log: Log) -> Result<()> {
     let rules = Arc::new(ArcSwap::from_pointee(makings.key_rules(&settings.keys, &settings.master_keys)));
 
     let body_memory = BodyMemory::new(usize::try_from(settings.http.max_buffered_bytes)?);
-    let limits = Limits::default();
+    let (limits, resolver) = (Limits::default(), Arc::new(Resolver::new()));
     let deployments = Arc::clone(&live);
     let served = Arc::clone(&live);
     let state = AdminState {
@@ -96,7 +97,11 @@ fn serve_with(source: Source, loaded: Loaded, log: Log) -> Result<()> {
         deployments: Arc::new(move || deployments.load().deployments()),
         models: Arc::new(move || Arc::clone(&served.load().served)),
         logout_tokens: Arc::new(GateLogouts(Arc::clone(&gate))),
-        explainer: Arc::new(Explainer { live: Arc::clone(&live), limits: limits.clone() }),
+        explainer: Arc::new(Explainer {
+            live: Arc::clone(&live),
+            limits: limits.clone(),
+            resolver: Arc::clone(&resolver),
+        }),
     };
     let router = portcullis_admin_api::router(state);
     let active = Arc::new(AtomicUsize::new(0));
@@ -104,7 +109,7 @@ fn serve_with(source: Source, loaded: Loaded, log: Log) -> Result<()> {
         live: Arc::clone(&live),
         management: Management::new(router.clone(), portcullis_admin_api::routes::table(), body_memory.clone()),
         telemetry: Arc::clone(&telemetry),
-        resolver: Resolver::new(),
+        resolver,
         body_memory,
         limits,
         active: Arc::clone(&active),
@@ -120,7 +125,8 @@ fn serve_with(source: Source, loaded: Loaded, log: Log) -> Result<()> {
     let edge = Edge::new(proxy, Arc::clone(&live), settings.http.max_connections);
     let mut data = Service::new("data".to_owned(), edge);
     listen(&mut data, &settings)?;
-    server.add_service(data);
+    let (starts, started) = oneshot::channel();
+    server.add_service(Bound::new(data, settings.listen.data.to_string(), data_socket, starts)?);
 
     let admin_listener = settings.listen.admin.as_ref().map(|address| admin::bind(&address.to_string())).transpose()?;
     let metrics = admin::Metrics { telemetry, gate: Arc::clone(&gate), need_key: settings.telemetry.metrics_need_key };
@@ -132,7 +138,7 @@ fn serve_with(source: Source, loaded: Loaded, log: Log) -> Result<()> {
     control.spawn(async move { watched.watch(watching).await });
     let in_force = Arc::new(ArcSwap::from_pointee(settings.clone()));
     let reload = reload::Reload { source, makings, settings: in_force, live, gate, rules };
-    control.spawn(announce::ready(settings.clone(), store, reload.clone()));
+    control.spawn(announce::ready(settings.clone(), store, reload.clone(), started));
     control.spawn(reload.on_hangup());
     control.spawn(stop::when_drained(stopped, active, settings.http.stop_timeout, log));
 
@@ -208,12 +214,11 @@ fn listen(data: &mut Service<Edge>, settings: &Settings) -> Result<()> {
     Ok(())
 }
 
-/// Pingora binds later and on a thread of its own, where a failure ends nothing; so the address is tried here first.
-fn check_free(address: &str) -> Result<()> {
+/// Taken before anything is made; what is bound here is what the data listener answers on.
+fn bind(address: &str) -> Result<TcpListener> {
     let mut addresses = address.to_socket_addrs().with_context(|| format!("looking up {address}"))?;
-    let address = addresses.next().with_context(|| format!("{address} has no address"))?;
-    TcpListener::bind(address).with_context(|| format!("listening on {address}"))?;
-    Ok(())
+    let first = addresses.next().with_context(|| format!("{address} has no address"))?;
+    TcpListener::bind(first).with_context(|| format!("listening on {first}"))
 }
 
 /// How long the process waits for a store that should answer at once, before it goes on without.

@@ -29,7 +29,7 @@ use portcullis_filters::principal::Principal;
 use serde_json::Value;
 
 use crate::proxy::Live;
-use crate::proxy::upstream::look_up;
+use crate::proxy::upstream::Resolver;
 
 /// Explains by the configuration in force.
 pub struct Explainer {
@@ -37,6 +37,8 @@ pub struct Explainer {
     pub live: Arc<ArcSwap<Live>>,
     /// What is counted of principals with limits.
     pub limits: Limits,
+    /// Finds the hosts that clients choose.
+    pub resolver: Arc<Resolver>,
 }
 
 #[async_trait]
@@ -50,7 +52,7 @@ impl Explain for Explainer {
             return Explanation { outcome: "undecided", decided_by, ..told.explanation };
         }
         let outcome = match Described::read(question.request) {
-            Ok(request) => told.decide(&live, &self.limits, &request, question.holder, now).await,
+            Ok(request) => told.decide(&live, self, &request, question.holder, now).await,
             Err(denial) => Err(told.refused("path", "the description", denial)),
         };
         told.conclude(outcome.err())
@@ -127,7 +129,7 @@ impl Told {
     async fn decide(
         &mut self,
         live: &Live,
-        limits: &Limits,
+        explainer: &Explainer,
         request: &Described,
         holder: Option<KeyHash>,
         now: SystemTime,
@@ -151,8 +153,8 @@ impl Told {
         });
         let operation = self.operation(endpoint, request)?;
         let permit = self.authorize(live, principal, operation)?;
-        self.limits(limits, &permit, now)?;
-        self.route(live, &permit, &head, now).await
+        self.limits(&explainer.limits, &permit, now)?;
+        self.route(live, &explainer.resolver, &permit, &head, now).await
     }
 
     async fn holder(&mut self, live: &Live, hash: KeyHash, now: SystemTime) -> Result<Principal, Denial> {
@@ -282,6 +284,7 @@ impl Told {
     async fn route(
         &mut self,
         live: &Live,
+        resolver: &Resolver,
         permit: &Permit,
         head: &RequestHead<'_>,
         now: SystemTime,
@@ -296,7 +299,7 @@ impl Told {
         let rule = permit.model().unwrap_or("no model").to_owned();
         let mut route =
             live.route(permit, head, &[], now).map_err(|denial| self.refused("deployment", &rule, denial))?;
-        let pinned = route.pin(&live.client_side.outbound, look_up).await;
+        let pinned = route.pin(&live.client_side.outbound, |base| resolver.of_client(base)).await;
         pinned.map_err(|denial| self.refused("outbound", "the address that the caller chose", denial))
     }
 

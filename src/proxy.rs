@@ -29,6 +29,7 @@ use crate::config::{ClientSideSettings, HttpSettings};
 use crate::telemetry::Telemetry;
 
 pub mod body;
+pub mod bound;
 pub mod connection;
 mod context;
 pub mod management;
@@ -75,7 +76,7 @@ pub struct Gateway {
     /// Where the one event of each request goes.
     pub telemetry: Arc<Telemetry>,
     /// Addresses of upstream hosts.
-    pub resolver: Resolver,
+    pub resolver: Arc<Resolver>,
     /// Bounds the bytes of all bodies held at once.
     pub body_memory: BodyMemory,
     /// What is counted of principals with limits.
@@ -117,7 +118,7 @@ impl Gateway {
             _ => Some(live.route(&permit, &ctx.head(session)?, &[], now)?),
         };
         if let Some(route) = &mut route {
-            route.pin(&live.client_side.outbound, upstream::look_up).await?; // where a client chose the host
+            route.pin(&live.client_side.outbound, |base| self.resolver.of_client(base)).await?; // where a client chose the host
         }
         let names = permit.operation().names.clone();
         Ok(Admission { permit, reservation, route, body, names })

@@ -80,16 +80,16 @@ impl Route {
     /// judged.
     ///
     /// # Errors
-    /// [`Denial::ForbiddenDestination`].
+    /// [`Denial::ForbiddenDestination`], or what the look-up says.
     pub async fn pin<F>(&mut self, outbound: &Outbound, look_up: impl FnOnce(Url) -> F) -> Result<(), Denial>
     where
-        F: Future<Output = Result<Arc<[SocketAddr]>, String>>,
+        F: Future<Output = Result<Arc<[SocketAddr]>, Denial>>,
     {
         if self.chosen_by == ChosenBy::Operator {
             return Ok(());
         }
         let base = &self.upstream.settings().base;
-        let found = look_up(base.clone()).await.map_err(|_| Denial::ForbiddenDestination("the host is not found"))?;
+        let found = look_up(base.clone()).await?;
         let addresses: SmallVec<[IpAddr; 4]> = found.iter().map(SocketAddr::ip).collect();
         outbound.check(base, &addresses)?;
         self.pinned = found.first().copied();

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::time::Duration;
 
 use portcullis_filters::authn::virtual_key::KeyHash;
-use tokio::net::TcpStream;
+use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
 use super::reload::Reload;
@@ -22,10 +22,10 @@ pub fn findings(warnings: &[String], notices: &[String]) {
     }
 }
 
-/// Makes sure that there is a master key, waits until the data listener answers, and says so on standard output.
+/// Makes sure that there is a master key, waits until the data listener has `started`, and says so on standard output.
 ///
 /// Tools wait for the line `portcullis: ready data=ADDRESS admin=ADDRESS`.
-pub async fn ready(settings: Settings, store: Store, reload: Reload) {
+pub async fn ready(settings: Settings, store: Store, reload: Reload, started: oneshot::Receiver<()>) {
     let mut made = None;
     if settings.master_keys.is_empty() {
         let waiting = timeout(STORE_AT_START, master_key(&store, &reload)).await;
@@ -43,16 +43,16 @@ pub async fn ready(settings: Settings, store: Store, reload: Reload) {
         }
     }
     let data = settings.listen.data.to_string();
-    let probe = data.replace("0.0.0.0:", "127.0.0.1:").replace("[::]:", "[::1]:");
-    while TcpStream::connect(&probe).await.is_err() {
-        sleep(Duration::from_millis(5)).await;
+    if started.await.is_err() {
+        return;
     }
     let admin = settings.listen.admin.as_ref().map_or_else(|| "off".to_owned(), ToString::to_string);
     if let Some(key) = &made {
         say(&first_start(key));
     }
     if settings.models.iter().any(|model| model.name == "mock") {
-        say(&first_call(&probe, made.as_deref(), settings.listen.tls.is_some()));
+        let near = data.replace("0.0.0.0:", "127.0.0.1:").replace("[::]:", "[::1]:");
+        say(&first_call(&near, made.as_deref(), settings.listen.tls.is_some()));
     }
     say(&format!("portcullis: ready data={data} admin={admin}"));
 }

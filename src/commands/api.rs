@@ -75,6 +75,11 @@ pub(super) fn in_the_clear(url: &Url) -> bool {
     url.scheme() == "http" && !here
 }
 
+/// What others chose, without control characters, which a terminal would obey.
+pub(super) fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+}
+
 pub(super) fn secret(text: &str) -> Result<Secret, std::convert::Infallible> {
     Ok(text.into())
 }

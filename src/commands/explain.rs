@@ -1,6 +1,6 @@
 //! `portcullis explain`: `/auth/explain` from a terminal, with the options of `curl`.
 //!
-//! Credentials may come from standard input (`--key -`, or a header whose value is `-`), since a command line ends up in the
+//! Credentials may come from standard input (`--about -`, or a header whose value is `-`), since a command line ends up in the
 //! shell's history.
 
 use std::io::{BufRead, Write};
@@ -11,7 +11,7 @@ use clap::Args;
 use portcullis_filters::secret::Secret;
 use serde_json::{Map, Value, json};
 
-use super::api::{Connection, secret, typed};
+use super::api::{Connection, plain, secret, typed};
 
 /// Ask a running proxy what would become of a request or a key.
 #[derive(Args, Clone, Debug)]
@@ -87,13 +87,13 @@ impl ExplainCommand {
 
 /// One line a step, the outcome last.
 fn told(answer: &Value) -> String {
-    let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+    let text = |value: &Value| plain(value.as_str().unwrap_or("-"));
     let steps = answer["steps"].as_array().map(Vec::as_slice).unwrap_or_default();
     let step =
         |step: &Value| format!("{:<14} {:<34} {}\n", text(&step["step"]), text(&step["rule"]), text(&step["result"]));
     let mut lines: String = steps.iter().map(step).collect();
     if let Some(principal) = answer["principal"].as_object() {
-        let alias = principal["key_alias"].as_str().map(|alias| format!(", {alias}")).unwrap_or_default();
+        let alias = principal["key_alias"].as_str().map(|alias| format!(", {}", plain(alias))).unwrap_or_default();
         lines += &format!("caller: {} by {}{alias}\n", text(&principal["id"]), text(&principal["method"]));
     }
     lines

@@ -21,6 +21,9 @@ use crate::proxy::Live;
 /// Most deployments that a body may bring.
 const MOST: usize = 32;
 
+/// Longest name of a model in them, in bytes: it comes to stand in paths and in the log.
+const MOST_NAME: usize = 512;
+
 impl Live {
     /// The upstream for a permit: as [`RouteTable::resolve`] says, out of the operator's deployments or out of those that
     /// the caller brings; with the caller's own credential where the deployment takes one from the head.
@@ -100,6 +103,9 @@ fn deployment(entry: Entry<'_>) -> Result<DeploymentSettings, Denial> {
     let params = entry.litellm_params;
     let (provider, model) = provider_of(&params.model, params.custom_llm_provider.as_deref())
         .map_err(|_| invalid("names a provider that is not supported"))?;
+    if model.len() > MOST_NAME || model.chars().any(char::is_control) {
+        return Err(invalid("names a model that is too long or holds control characters"));
+    }
     if provider.kind == ProviderKind::Mock {
         return Err(invalid("names a provider that is not supported"));
     }

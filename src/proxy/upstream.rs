@@ -17,6 +17,7 @@ use portcullis_filters::credential::{CredentialSlots, strip_protocols};
 use portcullis_filters::denial::Denial;
 use portcullis_filters::operation::is_form;
 use portcullis_filters::route::Route;
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use url::{Host, Position, Url};
 
@@ -43,7 +44,12 @@ pub struct Resolver {
     names: moka::future::Cache<String, Arc<[SocketAddr]>>,
     /// What was found lately, by scheme and authority: reading it costs a tenth of reading `names`.
     recent: ArcSwap<HashMap<String, Recent>>,
+    /// Room for look-ups of hosts that clients choose: each takes a thread for as long as a slow name server likes.
+    for_clients: Arc<Semaphore>,
 }
+
+/// Look-ups of hosts that clients choose, at once.
+const MOST_FOR_CLIENTS: usize = 64;
 
 #[derive(Clone)]
 struct Recent {
@@ -56,7 +62,7 @@ impl Resolver {
     #[must_use]
     pub fn new() -> Self {
         let names = moka::future::Cache::builder().max_capacity(10_000).time_to_live(HELD).build();
-        Self { names, recent: ArcSwap::default() }
+        Self { names, recent: ArcSwap::default(), for_clients: Arc::new(Semaphore::new(MOST_FOR_CLIENTS)) }
     }
 
     /// The `attempt`-th address of the base's host, IPv4 first, round and round.
@@ -80,6 +86,31 @@ impl Resolver {
         address
     }
 
+    /// The addresses of a host that a client chose. Not remembered: what is remembered is the operator's.
+    ///
+    /// # Errors
+    /// [`Denial::ForbiddenDestination`] where there is none within 5 s; [`Denial::Overloaded`] while as many look-ups are
+    /// under way as may be.
+    pub(crate) async fn of_client(&self, base: Url) -> Result<Arc<[SocketAddr]>, Denial> {
+        const NOT_FOUND: Denial = Denial::ForbiddenDestination("the host is not found");
+        let port = base.port_or_known_default().ok_or(NOT_FOUND)?;
+        let host = match base.host().ok_or(NOT_FOUND)? {
+            Host::Ipv4(address) => return Ok([(address, port).into()].into()),
+            Host::Ipv6(address) => return Ok([(address, port).into()].into()),
+            Host::Domain(host) => host.to_owned(),
+        };
+        let busy = |_| Denial::Overloaded("as many hosts of clients are looked up as may be");
+        let place = Arc::clone(&self.for_clients).try_acquire_owned().map_err(busy)?;
+        // The place is taken for as long as the system looks, also where nobody waits any more.
+        let looking = tokio::spawn(async move {
+            let found = look_up_name(&host, port).await;
+            drop(place);
+            found
+        });
+        let found = timeout(CONNECT, looking).await;
+        found.ok().and_then(Result::ok).and_then(Result::ok).ok_or(NOT_FOUND)
+    }
+
     fn remember(&self, name: &str, recent: Recent) {
         let now = Instant::now();
         self.recent.rcu(|known| {
@@ -88,22 +119,6 @@ impl Resolver {
             known.insert(name.to_owned(), recent.clone());
             known
         });
-    }
-}
-
-/// The addresses of a host that a client chose. Not remembered: what is remembered is the operator's.
-///
-/// # Errors
-/// What went wrong; it took more than 5 s.
-pub(crate) async fn look_up(base: Url) -> Result<Arc<[SocketAddr]>, String> {
-    let port = base.port_or_known_default().ok_or("the base has no port")?;
-    match base.host().ok_or("the base has no host")? {
-        Host::Ipv4(address) => Ok([(address, port).into()].into()),
-        Host::Ipv6(address) => Ok([(address, port).into()].into()),
-        Host::Domain(host) => {
-            let found = timeout(CONNECT, look_up_name(host, port)).await.map_err(|_| "no answer".to_owned())?;
-            found.map_err(|error| error.to_string())
-        }
     }
 }
 
@@ -323,6 +338,18 @@ mod tests {
             own_credential: Default::default(),
         }]);
         table.resolve(&permit, None, &[], std::time::SystemTime::now(), || 0).unwrap()
+    }
+
+    #[tokio::test]
+    async fn clients_cannot_have_all_threads_look_up_names() {
+        let resolver = Resolver::new();
+        let base: Url = "https://localhost:8443/v1".parse().unwrap();
+        assert!(resolver.of_client(base.clone()).await.is_ok());
+        let all = Arc::clone(&resolver.for_clients).try_acquire_many_owned(MOST_FOR_CLIENTS as u32).unwrap();
+        assert_eq!(resolver.of_client(base.clone()).await.unwrap_err().reason(), "overloaded");
+        assert!(resolver.of_client("https://1.1.1.1/v1".parse().unwrap()).await.is_ok(), "a number needs no look-up");
+        drop(all);
+        assert!(resolver.of_client(base).await.is_ok());
     }
 
     /// The name resolves to the loopback interface by the time of the dial: what was judged is dialled, by the name.

@@ -48,6 +48,8 @@ async fn a_list_of_the_callers_stands_in_for_the_operators() {
         (with("api_base", json!("http://[::1]:1/v1")), "api_base"),
         (with("model", json!("mock/mock")), "user_config"),
         (with("model", json!("bedrock/x")), "user_config"),
+        (with("model", json!(format!("openai/{}", "x".repeat(600)))), "user_config"),
+        (with("model", json!("openai/two\nlines")), "user_config"),
         (with("aws_role_name", json!("x")), "user_config"),
         (r#""user_config":[]"#.to_owned(), "user_config"),
         (format!(r#"{},"api_key":"{OWN}""#, list(&usual())), "user_config"),

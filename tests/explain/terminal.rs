@@ -49,6 +49,8 @@ async fn it_prints_the_steps_and_the_rule_and_no_secret() {
         assert_eq!(secrets.search("the terminal", text.as_bytes()), []);
         assert_eq!(secrets.search("the terminal's errors", &output.stderr), []);
     }
+    let escape = portcullis(&scene, &["-H", &header, "-d", "{\"model\":\"\\u001b[2J\"}", CHAT], "").await;
+    assert!(!escape.stdout.contains(&0x1b), "a terminal would obey it");
     let output = portcullis(&scene, &["--json", "--about", &key], "").await;
     let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(answer["outcome"], "allowed");

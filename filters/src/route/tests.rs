@@ -439,7 +439,7 @@ async fn a_host_that_a_client_chose_is_looked_up_once_judged_and_pinned() {
             .pin(&Outbound::default(), |_| {
                 asked.set(asked.get() + 1);
                 let found = found.map(|address: &str| Arc::from([address.parse().unwrap()]));
-                std::future::ready(found.ok_or_else(|| "no such name".to_owned()))
+                std::future::ready(found.ok_or(Denial::ForbiddenDestination("no such name")))
             })
             .await;
         let pinned = pinned.map(|()| route.pinned.map(|address| address.to_string())).map_err(|denial| {

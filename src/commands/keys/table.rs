@@ -3,6 +3,8 @@
 
 use serde_json::Value;
 
+use crate::commands::api::plain;
+
 /// A key that was just made or rotated, its string first.
 pub(super) fn new_key(answer: &Value) -> String {
     let mut rows = vec![("key", cell(&answer["key"]))];
@@ -67,7 +69,7 @@ fn cell(value: &Value) -> String {
         Value::Array(items) => items.iter().map(cell).collect::<Vec<_>>().join(","),
         other => other.to_string(),
     };
-    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+    plain(&text)
 }
 
 fn pairs(rows: &[(&str, String)]) -> String {
