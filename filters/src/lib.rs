@@ -17,6 +17,8 @@
 //! | [`operation::Operation`] | what the caller wants: endpoint, model, stream |
 //! | [`client_side::ClientSide`] | what the caller brings of its own: a provider's key, an address |
 //! | [`policy`] | proof that policy allowed this operation |
+//! | [`usage::Usage`] | the tokens that an answer says it took |
+//! | [`price::Price`] | what they cost |
 //! | [`limits::Reservation`] | capacity held while the request runs |
 //! | [`route::Upstream`] | one concrete endpoint of a provider, with its credential |
 //! | [`outbound::Outbound`] | which addresses a client may choose |
@@ -43,6 +45,10 @@ pub mod cache;
 pub mod client_side;
 pub mod operation;
 pub mod policy;
+
+pub mod usage;
+
+pub mod price;
 
 pub mod limits;
 pub mod outbound;

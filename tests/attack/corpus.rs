@@ -12,6 +12,8 @@ mod form;
 mod head;
 #[path = "../../fuzz/checks/token.rs"]
 mod token;
+#[path = "../../fuzz/checks/usage.rs"]
+mod usage;
 
 use std::path::Path;
 
@@ -53,4 +55,9 @@ fn configurations() {
 #[test]
 fn tokens() {
     replay("token", token::check);
+}
+
+#[test]
+fn answers() {
+    replay("usage", usage::check);
 }
