@@ -103,6 +103,7 @@ async fn insert(admin: &dyn AdminStore, number: u32) -> anyhow::Result<()> {
         expires: None,
         blocked: None,
         spend: 0.0,
+        sets_spend: true,
         settings: Default::default(),
         rotation_count: 0,
         last_rotation_at: None,

@@ -26,9 +26,10 @@ use portcullis_filters::cache::KeyCache;
 use portcullis_filters::limits::Limits;
 use reqwest::redirect;
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Mutex, oneshot, watch};
 
 use crate::background::key_sets::KeySets;
+use crate::background::settle::Settling;
 use crate::background::{admin, announce, reload, stop};
 use crate::config::{Loaded, Overrides, Settings};
 use crate::explain::Explainer;
@@ -40,6 +41,7 @@ use crate::proxy::upstream::Resolver;
 use crate::proxy::{Gateway, body::BodyMemory};
 use crate::store::Store;
 use crate::telemetry::{self, Log, Telemetry};
+use crate::usage::Journal;
 
 /// Where the configuration came from, so that it can be read again.
 #[derive(Clone, Debug, Default)]
@@ -64,6 +66,7 @@ pub fn serve(source: Source, loaded: Loaded) -> Result<()> {
 fn serve_with(source: Source, loaded: Loaded, log: Log) -> Result<()> {
     let settings = loaded.settings;
     announce::findings(&loaded.warnings, &loaded.notices);
+    announce::unpriced(&settings);
     // Pingora installs the same provider when it first needs one; PostgreSQL's connection may come earlier.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let data_socket = bind(&settings.listen.data.to_string())?;
@@ -87,7 +90,17 @@ fn serve_with(source: Source, loaded: Loaded, log: Log) -> Result<()> {
     let rules = Arc::new(ArcSwap::from_pointee(makings.key_rules(&settings.keys, &settings.master_keys)));
 
     let body_memory = BodyMemory::new(usize::try_from(settings.http.max_buffered_bytes)?);
-    let (limits, resolver) = (Limits::default(), Arc::new(Resolver::new()));
+    let (limits, resolver) = (Limits::new(settings.cache.ttl + settings.cache.max_stale), Arc::new(Resolver::new()));
+    let path = &settings.usage.journal;
+    let journal = Journal::open(path).with_context(|| format!("opening the journal of usage, {}", path.display()))?;
+    let journal = Arc::new(journal);
+    let settling = Arc::new(Settling {
+        journal: Arc::clone(&journal),
+        store: store.clone(),
+        limits: limits.clone(),
+        keep_calls: settings.usage.keep_calls,
+        posting: Mutex::default(),
+    });
     let deployments = Arc::clone(&live);
     let served = Arc::clone(&live);
     let state = AdminState {
@@ -112,6 +125,7 @@ fn serve_with(source: Source, loaded: Loaded, log: Log) -> Result<()> {
         resolver,
         body_memory,
         limits,
+        journal,
         active: Arc::clone(&active),
     };
 
@@ -136,11 +150,12 @@ fn serve_with(source: Source, loaded: Loaded, log: Log) -> Result<()> {
     let watched = store.clone();
     let watching = stopped.clone();
     control.spawn(async move { watched.watch(watching).await });
+    control.spawn(Arc::clone(&settling).run());
     let in_force = Arc::new(ArcSwap::from_pointee(settings.clone()));
     let reload = reload::Reload { source, makings, settings: in_force, live, gate, rules };
     control.spawn(announce::ready(settings.clone(), store, reload.clone(), started));
     control.spawn(reload.on_hangup());
-    control.spawn(stop::when_drained(stopped, active, settings.http.stop_timeout, log));
+    control.spawn(stop::when_drained(stopped, active, settings.http.stop_timeout, settling, log));
 
     server.run(RunArgs { shutdown_signal: Box::new(stop::Signals { stopping }) });
     Ok(())

@@ -6,4 +6,5 @@ pub mod custom;
 pub mod introspection;
 pub mod key_sets;
 pub mod reload;
+pub mod settle;
 pub mod stop;

@@ -31,6 +31,7 @@ mod summary;
 mod telemetry;
 #[cfg(test)]
 mod tests;
+mod usage;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -56,6 +57,7 @@ pub use self::reader::Mistake;
 pub use self::routing::{Alias, RoutingSettings};
 pub use self::slots::SlotSettings;
 pub use self::telemetry::{LogFormat, TelemetrySettings};
+pub use self::usage::UsageSettings;
 
 use self::document::{Node, Value};
 use self::environment::Environment;
@@ -92,6 +94,8 @@ pub struct Settings {
     pub routing: RoutingSettings,
     /// Bounds on what clients send.
     pub http: HttpSettings,
+    /// What calls cost, and where that is noted.
+    pub usage: UsageSettings,
     /// Log and metrics.
     pub telemetry: TelemetrySettings,
     /// Rules for making keys.
@@ -213,6 +217,7 @@ fn read(
     refuse_variables(&reader);
     let client_side = client_side::read(&general, &litellm, &own);
     let models = models::read(&reader, &root, &client_side);
+    let usage = usage::read(&own, directory);
     let settings = Settings {
         listen: listen::read(&reader, &own, directory, overrides),
         master_keys: slots::read_master_keys(&reader, &general, &own),
@@ -227,6 +232,7 @@ fn read(
         client_side,
         routing: routing::read(&router, &litellm),
         http: http::read(&general, &own),
+        usage,
         telemetry: telemetry::read(&reader, &litellm, &own, overrides),
         keys: key_rules::read(&reader, &general, &litellm),
     };

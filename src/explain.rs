@@ -28,8 +28,8 @@ use portcullis_filters::policy::{self, Permit};
 use portcullis_filters::principal::Principal;
 use serde_json::Value;
 
-use crate::proxy::Live;
 use crate::proxy::upstream::Resolver;
+use crate::proxy::{Live, usage};
 
 /// Explains by the configuration in force.
 pub struct Explainer {
@@ -153,7 +153,7 @@ impl Told {
         });
         let operation = self.operation(endpoint, request)?;
         let permit = self.authorize(live, principal, operation)?;
-        self.limits(&explainer.limits, &permit, now)?;
+        self.limits(&explainer.limits, live, &permit, now)?;
         self.route(live, &explainer.resolver, &permit, &head, now).await
     }
 
@@ -264,7 +264,7 @@ impl Told {
         }
     }
 
-    fn limits(&mut self, limits: &Limits, permit: &Permit, now: SystemTime) -> Result<(), Denial> {
+    fn limits(&mut self, limits: &Limits, live: &Live, permit: &Permit, now: SystemTime) -> Result<(), Denial> {
         for limit in limits.look(permit, now) {
             self.tell(
                 "limit",
@@ -272,7 +272,7 @@ impl Told {
                 &format!("{} of {}", limit.used, limit.most),
             );
         }
-        limits.check(permit, now).map_err(|denial| {
+        limits.check(permit, || usage::estimate(live, permit, &Bytes::new()), now).map_err(|denial| {
             let rule = match denial {
                 Denial::RateLimited { limit, .. } | Denial::OverBudget(limit) => limit,
                 _ => "limits",

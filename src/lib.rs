@@ -17,3 +17,4 @@ pub mod background;
 pub mod commands;
 pub mod store;
 pub mod telemetry;
+pub mod usage;

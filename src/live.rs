@@ -16,6 +16,7 @@ use portcullis_filters::client_side::ClientSideRules;
 use portcullis_filters::credential::{CredentialSlots, OwnCredential, Shapes};
 use portcullis_filters::endpoint::Vendor;
 use portcullis_filters::policy::AccessGroups;
+use portcullis_filters::price::Pricing;
 use portcullis_filters::route::{DeploymentSettings, Provider, RouteTable, RoutingSettings};
 use portcullis_filters::secret::Secret;
 use serde_json::Value;
@@ -65,6 +66,7 @@ impl Makings {
             client_side: settings.client_side.clone(),
             served: settings.models.iter().map(served).collect(),
             http: settings.http.clone(),
+            asks_streams: settings.usage.ask_streams,
             management_on_data: settings.listen.admin_on_data,
         }
     }
@@ -165,6 +167,7 @@ fn routes(settings: &Settings) -> RouteTable {
             timeout: Some(settings.routing.timeout),
             client_side: ClientSideRules::default(),
             own_credential: OwnCredential::Never,
+            pricing: Pricing { own: None, list: Arc::clone(&settings.usage.prices), provider: vendor.provider.name },
         };
         Some((prefix, upstream))
     });
@@ -192,6 +195,7 @@ fn deployment(model: &ModelSettings, settings: &Settings) -> DeploymentSettings 
         timeout: Some(model.timeout.unwrap_or(settings.routing.timeout)),
         client_side: model.client_side.clone(),
         own_credential: model.own_credential,
+        pricing: Pricing { own: model.price, list: Arc::clone(&settings.usage.prices), provider: model.provider.name },
     }
 }
 

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
@@ -21,12 +21,14 @@ use portcullis_filters::authn::Gate;
 use portcullis_filters::denial::Denial;
 use portcullis_filters::endpoint::{self, Call};
 use portcullis_filters::limits::Limits;
+use portcullis_filters::operation::StreamUsage;
 use portcullis_filters::path::OpenPaths;
 use portcullis_filters::policy::{self, AccessGroups};
 use portcullis_filters::route::{Provider, RouteTable};
 
 use crate::config::{ClientSideSettings, HttpSettings};
 use crate::telemetry::Telemetry;
+use crate::usage::Journal;
 
 pub mod body;
 pub mod bound;
@@ -39,6 +41,7 @@ mod replay;
 mod respond;
 mod strict;
 pub mod upstream;
+pub mod usage;
 mod verify;
 
 use body::{BodyMemory, RequestBody};
@@ -61,6 +64,8 @@ pub struct Live {
     pub client_side: ClientSideSettings,
     /// The same models as the management API shows them.
     pub served: Arc<[ServedModel]>,
+    /// Whether streams are asked for their usage.
+    pub asks_streams: bool,
     /// Bounds of the HTTP layer.
     pub http: HttpSettings,
     /// Whether LiteLLM's management paths are served on the data listener too.
@@ -81,6 +86,8 @@ pub struct Gateway {
     pub body_memory: BodyMemory,
     /// What is counted of principals with limits.
     pub limits: Limits,
+    /// Where what calls took is noted until the store has it.
+    pub journal: Arc<Journal>,
     /// Requests between head and last byte; a graceful stop waits for zero.
     pub active: Arc<AtomicUsize>,
 }
@@ -112,7 +119,8 @@ impl Gateway {
         let operation = body::operation(session, endpoint, &mut body)?; // model, streamed or not
         ctx.note_operation(&operation);
         let permit = policy::authorize(principal, operation, &live.groups)?; // the only maker of a Permit
-        let reservation = self.limits.reserve(&permit, now)?; // given back on drop
+        let estimate = || usage::estimate(&live, &permit, &body.bytes());
+        let reservation = self.limits.reserve(&permit, estimate, now)?; // given back on drop
         let mut route = match permit.operation().endpoint.call {
             Call::ListModels | Call::RetrieveModel => None, // answered here, from the permit
             _ => Some(live.route(&permit, &ctx.head(session)?, &[], now)?),
@@ -120,8 +128,13 @@ impl Gateway {
         if let Some(route) = &mut route {
             route.pin(&live.client_side.outbound, |base| self.resolver.of_client(base)).await?; // where a client chose the host
         }
-        let names = permit.operation().names.clone();
-        Ok(Admission { permit, reservation, route, body, names })
+        let mut names = permit.operation().names.clone();
+        let asks = route.as_ref().is_some_and(|route| usage::must_ask(&live, route));
+        let hides_usage = asks && permit.operation().stream_usage != StreamUsage::AsItIs;
+        if hides_usage {
+            body.replace(|body| permit.operation().stream_usage.ask(body, &mut names));
+        }
+        Ok(Admission { permit, reservation, route, body, names, hides_usage })
     }
 
     /// Answers what needs no upstream. `true`: the answer is written.
@@ -260,7 +273,19 @@ impl ProxyHttp for Gateway {
         ctx: &mut Self::CTX,
     ) -> Result<(), Box<Error>> {
         ctx.note_first_byte();
+        usage::begin(session, answer, ctx)?;
         respond::mark(session, answer, ctx)
+    }
+
+    fn response_body_filter(
+        &self,
+        _: &mut Session,
+        chunk: &mut Option<Bytes>,
+        end_of_stream: bool,
+        ctx: &mut Self::CTX,
+    ) -> Result<Option<Duration>, Box<Error>> {
+        usage::observe(self, chunk, end_of_stream, ctx);
+        Ok(None)
     }
 
     fn fail_to_connect(
@@ -315,6 +340,7 @@ impl ProxyHttp for Gateway {
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Self::CTX) {
+        usage::settle(self, false, ctx);
         self.telemetry.request(&ctx.event(session, error));
     }
 

@@ -19,6 +19,7 @@ mod row;
 mod sqlite;
 mod statement;
 mod url;
+mod usage;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -26,6 +26,9 @@ pub struct Telemetry {
     denials: IntCounterVec,
     upstream_answers: ByStatus,
     retries: IntCounter,
+    input_tokens: IntCounter,
+    output_tokens: IntCounter,
+    unpriced: IntCounter,
     duration: Histogram,
     first_byte: Histogram,
     /// Of custom authentication.
@@ -68,9 +71,12 @@ impl Telemetry {
             registry.register(Box::new(gauge.clone()))?;
             Ok::<_, prometheus::Error>(gauge)
         };
-        let retries =
-            IntCounter::new("portcullis_upstream_retries_total", "Deployments tried after a first one failed")?;
-        registry.register(Box::new(retries.clone()))?;
+        let counter = |name: &str, help: &str| {
+            let counter = IntCounter::new(name, help)?;
+            registry.register(Box::new(counter.clone()))?;
+            Ok::<_, prometheus::Error>(counter)
+        };
+        let tokens = counters("portcullis_tokens_total", "Tokens of answers by direction", "direction")?;
         Ok(Self {
             requests: by_status(&counters("portcullis_requests_total", "Requests by status class", "status")?),
             denials: counters("portcullis_denials_total", "Refused requests by reason", "reason")?,
@@ -79,7 +85,10 @@ impl Telemetry {
                 "Answers of upstreams by status class",
                 "status",
             )?),
-            retries,
+            retries: counter("portcullis_upstream_retries_total", "Deployments tried after a first one failed")?,
+            input_tokens: tokens.with_label_values(&["input"]),
+            output_tokens: tokens.with_label_values(&["output"]),
+            unpriced: counter("portcullis_unpriced_calls_total", "Calls of models whose price nobody said")?,
             duration: seconds(
                 "portcullis_request_seconds",
                 "From the head of a request to the last byte of its answer",
@@ -116,6 +125,11 @@ impl Telemetry {
             self.upstream_answers[class(event.upstream_status)].inc();
         }
         self.retries.inc_by(event.attempts.saturating_sub(1) as u64);
+        if let Some(taken) = &event.taken {
+            self.input_tokens.inc_by(taken.usage.input);
+            self.output_tokens.inc_by(taken.usage.output);
+            self.unpriced.inc_by(u64::from(taken.cost.is_none()));
+        }
         self.duration.observe(event.duration.as_secs_f64());
         if let Some(first_byte) = event.first_byte {
             self.first_byte.observe(first_byte.as_secs_f64());

@@ -50,6 +50,7 @@ pub(crate) fn blank(token: KeyHash, now: SystemTime, by: &str) -> KeyRow {
         expires: None,
         blocked: None,
         spend: 0.0,
+        sets_spend: true,
         settings: Map::new(),
         rotation_count: 0,
         last_rotation_at: None,

@@ -41,6 +41,9 @@ pub struct KeyRow {
     pub blocked: Option<bool>,
     /// Money spent in the current budget window, in US dollars.
     pub spend: f64,
+    /// Whether a write over this row sets what was spent. Otherwise it stays as calls have made it meanwhile. False in what
+    /// is read.
+    pub sets_spend: bool,
     /// Every other field that LiteLLM knows, as given (limits, budgets, metadata, tags, ...).
     pub settings: Map<String, Value>,
     /// How often the key string was replaced.

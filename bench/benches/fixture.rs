@@ -184,7 +184,6 @@ impl KeyStore for Keys {
             policy: Policy::new(&["claude-*".to_owned(), MODEL.to_owned()], &[], Default::default()),
             expires: None,
             blocked: false,
-            spent: false,
             limits: None,
         };
         std::future::ready(Ok(self.0.get(&hash).map(record))).boxed()
@@ -205,6 +204,7 @@ pub(crate) fn routes(deployments: usize) -> RouteTable {
         timeout: Some(Duration::from_secs(600)),
         client_side: Default::default(),
         own_credential: Default::default(),
+        pricing: Default::default(),
     };
     let names = (0..9).map(|n| format!("model-{n}")).chain([MODEL.to_owned()]);
     let entries = names.flat_map(|name| std::iter::repeat_n(name, deployments)).map(deployment).collect();

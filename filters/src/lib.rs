@@ -24,10 +24,12 @@
 //! | [`outbound::Outbound`] | which addresses a client may choose |
 //! | [`denial::Denial`] | why not; becomes the response in [`answer`] |
 //!
-//! A stage imports the stages above it, [`denial`] and [`principal`]; never one below it.
+//! A stage imports the stages above it, [`denial`], [`principal`], [`price`] and [`usage`]; never one below it.
 
 pub mod denial;
+pub mod price;
 pub mod secret;
+pub mod usage;
 
 pub mod head;
 pub mod path;
@@ -45,10 +47,6 @@ pub mod cache;
 pub mod client_side;
 pub mod operation;
 pub mod policy;
-
-pub mod usage;
-
-pub mod price;
 
 pub mod limits;
 pub mod outbound;

@@ -29,6 +29,10 @@ pub struct Operation {
     pub stream: bool,
     /// Where model names stand in the body.
     pub names: ModelNames,
+    /// How to have the answer say what it took, where it is a stream.
+    pub stream_usage: StreamUsage,
+    /// The most tokens that the caller wants made; the call's own name for it.
+    pub most_output: Option<u64>,
     /// Further models that the body lets the upstream use instead; whoever may not use them all may not ask so.
     pub other_models: Vec<String>,
     /// What the caller brings of its own; `None` for nothing.
@@ -52,6 +56,18 @@ pub enum ModelNames {
     },
     /// The bare content of a form part.
     Form(Range<usize>),
+}
+
+/// What must change in a body so that a stream ends with its usage (`stream_options.include_usage`).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum StreamUsage {
+    /// Nothing: it is no stream, the call says it without being asked, or the caller asks for it.
+    #[default]
+    AsItIs,
+    /// The member is missing; it may stand at this offset, behind the brace.
+    Insert(usize),
+    /// The member's value at this range asks for something else.
+    Replace(Range<usize>),
 }
 
 impl Operation {
@@ -121,8 +137,8 @@ impl Operation {
         if model.as_deref().is_some_and(|name| name.len() > MAX_MODEL || name.chars().any(char::is_control)) {
             return Err(unreadable("the model's name is too long or holds control characters"));
         }
-        let Found { stream, names, other_models, brought, .. } = found;
-        Ok((Self { endpoint, model, stream, names, other_models, client: None }, brought))
+        let Found { stream, names, stream_usage, most_output, other_models, brought, .. } = found;
+        Ok((Self { endpoint, model, stream, names, stream_usage, most_output, other_models, client: None }, brought))
     }
 
     /// Whether the body was judged as JSON, whatever the caller called it (`curl -d` calls everything a form). It must go
@@ -132,6 +148,28 @@ impl Operation {
         self.endpoint.body == BodyKind::Json && !matches!(self.endpoint.call, Call::PassThrough(..))
     }
 }
+
+impl StreamUsage {
+    /// The body with the usage of its stream asked for; `names` are where they stand then.
+    #[must_use]
+    pub fn ask(&self, body: Bytes, names: &mut ModelNames) -> Bytes {
+        let (mut place, text) = match self {
+            Self::AsItIs => return body,
+            // A body that asks for a stream has a member to stand behind this one.
+            Self::Insert(at) => (*at..*at, Cow::Borrowed(ASK)),
+            Self::Replace(range) => (range.clone(), json::with_usage(&body[range.clone()]).into()),
+        };
+        let (from, before) = (place.start, body.len());
+        let body = splice(body, std::slice::from_mut(&mut place), text.as_bytes());
+        if let ModelNames::Json { ranges, .. } = names {
+            let moved = |at: usize| if at >= from { at + body.len() - before } else { at };
+            ranges.iter_mut().for_each(|range| *range = moved(range.start)..moved(range.end));
+        }
+        body
+    }
+}
+
+const ASK: &str = "\"stream_options\":{\"include_usage\":true},";
 
 impl ModelNames {
     /// The body with every model name replaced by the upstream's name for it. Notes where the names stand afterwards, so
@@ -165,6 +203,8 @@ struct Found {
     model: Option<Arc<str>>,
     stream: bool,
     names: ModelNames,
+    stream_usage: StreamUsage,
+    most_output: Option<u64>,
     other_models: Vec<String>,
     /// In the order of the body.
     brought: Vec<Brought>,

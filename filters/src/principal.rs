@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use crate::authn::virtual_key::{KeyHash, KeyRecord};
 use crate::directory::TeamRecord;
 use crate::policy::{AccessGroups, Policy};
+use crate::price::Cost;
 
 /// Who is calling and how that was proven. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -131,8 +132,23 @@ pub struct Limit {
     pub model: Option<Box<str>>,
     /// Requests in a minute.
     pub rpm: Option<u64>,
+    /// Tokens in a minute, read and made.
+    pub tpm: Option<u64>,
     /// Requests under way at once.
     pub parallel: Option<u64>,
+    /// Money.
+    pub budget: Option<Budget>,
+}
+
+/// How much may be spent, and how much was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Budget {
+    /// As much as this.
+    pub most: Cost,
+    /// What the store had when the record was read.
+    pub spent: Cost,
+    /// Counts the writes to the row, from 1. What was spent is set to less by such a write only.
+    pub version: i64,
 }
 
 impl Limit {
@@ -140,6 +156,12 @@ impl Limit {
     #[must_use]
     pub fn rpm_name(&self) -> &'static str {
         if self.model.is_some() { "model_rpm_limit" } else { "rpm_limit" }
+    }
+
+    /// LiteLLM's name for its tokens in a minute.
+    #[must_use]
+    pub fn tpm_name(&self) -> &'static str {
+        if self.model.is_some() { "model_tpm_limit" } else { "tpm_limit" }
     }
 }
 

@@ -17,6 +17,7 @@ use crate::denial::Denial;
 use crate::endpoint::{Call, Vendor};
 use crate::outbound::Outbound;
 use crate::policy::{AccessGroups, Permit};
+use crate::price::Price;
 
 mod target;
 mod upstream;
@@ -223,6 +224,22 @@ impl RouteTable {
     pub fn candidates<'a>(&'a self, model: &'a str, now: SystemTime) -> impl Iterator<Item = (&'a Upstream, bool)> {
         let group = self.group(model).map_or(&[][..], |(group, _)| group);
         group.iter().map(move |upstream| (&**upstream, !upstream.is_cooling(now)))
+    }
+
+    /// The price of a permit's call at each deployment that may serve it; `None`: nobody said.
+    #[must_use]
+    pub fn prices(&self, permit: &Permit) -> SmallVec<[Option<Price>; 4]> {
+        let asked = permit.model().unwrap_or_default();
+        if let Call::PassThrough(vendor, _) = &permit.operation().endpoint.call {
+            return self
+                .pass_through
+                .get(vendor)
+                .map(|upstream| upstream.settings().pricing.of(asked))
+                .into_iter()
+                .collect();
+        }
+        let (group, matched) = self.group(asked).unwrap_or_default();
+        group.iter().map(|upstream| upstream.settings().pricing.of(&upstream.model_for(asked, matched))).collect()
     }
 
     /// The names that this principal may use, in the order of the configuration. A key that was granted single names of

@@ -37,6 +37,18 @@ impl Usage {
         self.input.saturating_add(self.output)
     }
 
+    /// Both together.
+    #[must_use]
+    pub fn plus(&self, other: &Self) -> Self {
+        Self {
+            input: self.input.saturating_add(other.input),
+            cached: self.cached.saturating_add(other.cached),
+            cache_written: self.cache_written.saturating_add(other.cache_written),
+            output: self.output.saturating_add(other.output),
+            reasoning: self.reasoning.saturating_add(other.reasoning),
+        }
+    }
+
     /// Later words of one answer repeat or raise what earlier ones said, never lower it.
     fn raise(&mut self, said: Self) {
         self.input = self.input.max(said.input);
@@ -95,7 +107,7 @@ impl UsageMeter {
     }
 
     /// The next bytes, cut wherever they are.
-    pub fn feed(&mut self, bytes: &[u8]) {
+    pub fn observe(&mut self, bytes: &[u8]) {
         let Self { form, scan, said, ended } = self;
         match form {
             Form::Other => {}

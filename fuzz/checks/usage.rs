@@ -28,7 +28,7 @@ pub(crate) fn check(data: &[u8]) {
 
 fn meter(content_type: &str, parts: &[&[u8]]) -> (Option<Usage>, bool, u64) {
     let mut meter = UsageMeter::new(Some(content_type));
-    parts.iter().for_each(|part| meter.feed(part));
+    parts.iter().for_each(|part| meter.observe(part));
     (meter.said(), meter.has_ended(), meter.estimated_output())
 }
 

@@ -22,6 +22,15 @@ pub fn findings(warnings: &[String], notices: &[String]) {
     }
 }
 
+/// Says which models cost nothing because nobody said what they cost.
+pub fn unpriced(settings: &Settings) {
+    let names: Vec<_> = settings.unpriced_models().into_iter().collect();
+    if !names.is_empty() {
+        let models = names.join(", ");
+        tracing::warn!(%models, "no price is known: calls count as free (portcullis.usage.prices)");
+    }
+}
+
 /// Makes sure that there is a master key, waits until the data listener has `started`, and says so on standard output.
 ///
 /// Tools wait for the line `portcullis: ready data=ADDRESS admin=ADDRESS`.

@@ -12,6 +12,7 @@ use pingora::server::{ShutdownSignal, ShutdownSignalWatch, UnixShutdownSignalWat
 use tokio::sync::watch;
 use tokio::time::{Instant, interval};
 
+use super::settle::Settling;
 use crate::telemetry::Log;
 
 /// Pingora's signals (TERM graceful, QUIT hand-over, INT at once), with word to the control runtime.
@@ -35,7 +36,13 @@ const SETTLE: Duration = Duration::from_millis(300);
 const LOOK: Duration = Duration::from_millis(20);
 
 /// Ends the process once no request is active, or at the bound.
-pub async fn when_drained(mut stopped: watch::Receiver<bool>, active: Arc<AtomicUsize>, bound: Duration, log: Log) {
+pub async fn when_drained(
+    mut stopped: watch::Receiver<bool>,
+    active: Arc<AtomicUsize>,
+    bound: Duration,
+    settling: Arc<Settling>,
+    log: Log,
+) {
     if stopped.wait_for(|stopped| *stopped).await.is_err() {
         return;
     }
@@ -46,6 +53,7 @@ pub async fn when_drained(mut stopped: watch::Receiver<bool>, active: Arc<Atomic
         let waited = started.elapsed();
         let left = active.load(Ordering::Relaxed);
         if (left == 0 && waited > SETTLE) || waited > bound {
+            settling.finish().await;
             tracing::info!(requests.cut = left, "stopped");
             log.flush();
             std::process::exit(0);

@@ -242,10 +242,10 @@ pub(super) const DEPLOYMENT: Known = Known {
 /// `litellm_params` of a deployment: anything else is a parameter for the provider.
 pub(super) const PARAMS: Known = Known {
     ignored: "additional_drop_params allowed_openai_params base_model budget_duration cache_control_injection_points \
-              cooldown_time drop_params frequency_penalty input_cost_per_second input_cost_per_token itpm keepalive_seconds \
+              cooldown_time drop_params frequency_penalty input_cost_per_second itpm keepalive_seconds \
               max_completion_tokens max_file_size_mb max_input_tokens max_output_tokens max_parallel_requests max_retries \
               max_tokens merge_reasoning_content_in_choices metadata mode mock_response modify_params n num_retries order \
-              otpm output_cost_per_second output_cost_per_token presence_penalty provider_affinity_header \
+              otpm output_cost_per_second presence_penalty provider_affinity_header \
               reasoning_effort region_name response_format rpm seed stop stream stream_options stream_timeout \
               supports_system_message tag_regex tags temperature thinking thinking_tokens tool_choice tools top_logprobs \
               top_p tpm use_chat_completions_api user vertex_location vertex_project",
@@ -290,8 +290,8 @@ pub(super) const PARAMS: Known = Known {
 /// `model_info` of a deployment: LiteLLM stores anything here.
 pub(super) const INFO: Known = Known {
     ignored: "allow_fail_open base_model cost_per_ptu_per_hour db_model description discoverable health_check_timeout id \
-              input_cost_per_token input_cost_per_token_batches max_input_tokens max_output_tokens max_tokens mode \
-              output_cost_per_token ptu_count supported_environments tier",
+              input_cost_per_token_batches max_input_tokens max_output_tokens max_tokens mode \
+              ptu_count supported_environments tier",
     unserved: &[],
     refused: &[
         ("access_windows", LATER),

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use portcullis_filters::client_side::ClientSideRules;
 use portcullis_filters::credential::OwnCredential;
+use portcullis_filters::price::Price;
 use portcullis_filters::secret::Secret;
 use url::{Host, Url};
 
@@ -42,6 +43,8 @@ pub struct ModelSettings {
     pub client_side: ClientSideRules,
     /// Which credential of the caller's own it is sent.
     pub own_credential: OwnCredential,
+    /// What it costs, where the entry itself says so.
+    pub price: Option<Price>,
     /// Where it is configured, for messages: `config.yaml:3:5`, or the variable that made it.
     pub origin: String,
 }
@@ -84,9 +87,12 @@ fn read_one(reader: &Reader<'_>, entry: &Section<'_>, clients: &ClientSideSettin
     let organization = params.field("organization").and_then(|field| field.parsed(visible));
     let client_side = client_side::of_deployment(reader, &params, clients);
     let own_credential = clients.own_credential(name.as_deref().unwrap_or_default());
+    // LiteLLM takes prices in either place; those of `model_info` win.
+    let price = Price::read(|field| info.price(field).or_else(|| params.price(field)));
     let settings = |(provider, model): (&'static Provider, String)| ModelSettings {
         client_side,
         own_credential,
+        price,
         name: name.unwrap_or_default(),
         provider,
         model,
@@ -322,6 +328,7 @@ fn implied(
         pass_through: false,
         client_side: clients.everywhere.clone(),
         own_credential: clients.own_credential(name),
+        price: None,
         origin: origin.to_owned(),
     }
 }

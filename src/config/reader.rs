@@ -189,6 +189,14 @@ impl<'r> Section<'r> {
         self.field(key).and_then(|field| field.flag()).unwrap_or(default)
     }
 
+    /// An amount of dollars.
+    pub(super) fn price(&self, key: &'static str) -> Option<f64> {
+        self.field(key)?.some_parsed(|text| {
+            let dollars = text.parse::<f64>().ok().filter(|dollars| dollars.is_finite() && *dollars >= 0.0);
+            dollars.ok_or("expected a number of dollars")
+        })
+    }
+
     /// A whole number within bounds.
     pub(super) fn whole(&self, key: &'static str, bounds: RangeInclusive<u64>, default: u64) -> u64 {
         self.field(key).and_then(|field| field.whole(bounds)).unwrap_or(default)

@@ -130,6 +130,7 @@ fn deployment(entry: Entry<'_>) -> Result<DeploymentSettings, Denial> {
         timeout: None,
         client_side: ClientSideRules::default(),
         own_credential: OwnCredential::Never,
+        pricing: Default::default(),
     })
 }
 

@@ -22,6 +22,7 @@ use portcullis_filters::route::{Route, Upstream};
 
 use super::Live;
 use super::body::RequestBody;
+use super::usage::{Metering, Taken};
 use crate::config::HttpSettings;
 use crate::telemetry::{RequestEvent, request_id};
 
@@ -37,6 +38,8 @@ pub struct Admission {
     pub body: RequestBody,
     /// Where the body names the model.
     pub names: ModelNames,
+    /// Whether the stream was asked for a usage that its caller did not ask for.
+    pub hides_usage: bool,
 }
 
 impl Admission {
@@ -73,6 +76,10 @@ pub struct RequestContext {
     /// Deployments that failed.
     pub(super) tried: Vec<Arc<Upstream>>,
     pub(super) denial: Option<Denial>,
+    /// The reading of the answer, once there is one that takes anything.
+    pub(super) metering: Option<Metering>,
+    /// What it took, once that is settled.
+    pub(super) taken: Option<Taken>,
     /// Pingora's words for what went wrong on the way; for the log.
     pub(super) failure: Option<String>,
     principal: Option<Principal>,
@@ -99,6 +106,8 @@ impl RequestContext {
             outgoing_body: Bytes::new(),
             tried: Vec::new(),
             denial: None,
+            metering: None,
+            taken: None,
             failure: None,
             principal: None,
             model: None,
@@ -207,6 +216,7 @@ impl RequestContext {
             upstream: self.route().map(|route| route.upstream.name()),
             upstream_status: self.upstream_status,
             attempts: self.tried.len() + usize::from(self.upstream_status.is_some()),
+            taken: self.taken,
             denial: self.denial.as_ref().map(Denial::reason),
             cause: self.denial.as_ref().map(Denial::cause),
             failure: self.failure.clone().or_else(|| error.map(|error| error.etype().as_str().to_owned())),

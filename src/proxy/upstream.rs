@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, SEC_WEBSOCKET_PROTOCOL, TRANSFER_ENCODING, UPGRADE};
+use http::header::{
+    ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, SEC_WEBSOCKET_PROTOCOL, TRANSFER_ENCODING, UPGRADE,
+};
 use http::{HeaderName, HeaderValue, StatusCode, Uri};
 use pingora::http::RequestHeader;
 use pingora::prelude::HttpPeer;
@@ -218,6 +220,8 @@ pub(super) fn rewrite_head(
     }
     let authority = route.upstream.authority().or_err(ErrorType::InternalError, "the base has no host")?;
     outgoing.insert_header(HOST, authority)?;
+    // What an answer took is read as it passes.
+    outgoing.insert_header(ACCEPT_ENCODING, HeaderValue::from_static("identity"))?;
     if let Some(organization) = &route.upstream.settings().organization {
         outgoing.insert_header(ORGANIZATION, organization)?;
     }
@@ -336,6 +340,7 @@ mod tests {
             timeout: None,
             client_side: Default::default(),
             own_credential: Default::default(),
+            pricing: Default::default(),
         }]);
         table.resolve(&permit, None, &[], std::time::SystemTime::now(), || 0).unwrap()
     }

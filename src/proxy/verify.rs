@@ -22,6 +22,7 @@ use portcullis_filters::policy::{self, Permit};
 use portcullis_filters::principal::Principal;
 
 use super::context::RequestContext;
+use super::usage::estimate;
 use super::{Gateway, body, respond};
 
 /// The path, and what Envoy puts the original path behind.
@@ -99,7 +100,7 @@ async fn decide(gateway: &Gateway, session: &mut Session, ctx: &mut RequestConte
     let operation = operation(endpoint, &original, session, &sent)?;
     ctx.note_operation(&operation);
     let permit = policy::authorize(principal.clone(), operation, &live.groups)?;
-    let _counted = gateway.limits.reserve(&permit, now)?; // its end is the other proxy's to see
+    let _counted = gateway.limits.reserve(&permit, || estimate(&live, &permit, &sent), now)?; // its end is the other proxy's to see
     Ok((principal, Some(permit)))
 }
 
@@ -136,6 +137,8 @@ fn operation(endpoint: Endpoint, original: &Original, session: &Session, sent: &
             model,
             stream: false,
             names: ModelNames::Absent,
+            stream_usage: Default::default(),
+            most_output: None,
             other_models: Vec::new(),
             client: None,
         });

@@ -94,6 +94,7 @@ impl Change<KeyRow> {
     }
 
     fn of_key(steps: Vec<Step>, touched: Vec<KeyHash>, active: KeyHash, row: KeyRow) -> Self {
+        let row = KeyRow { sets_spend: false, ..row };
         Self { steps, touched: Touched::Records(touched), active: Some(active), answer: Box::new(|_| row) }
     }
 }

@@ -12,6 +12,7 @@ use std::vec::IntoIter;
 
 use arc_swap::ArcSwapOption;
 use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime};
+use futures_util::future::try_join_all;
 use portcullis_admin_api::store::StoreError;
 use portcullis_filters::authn::virtual_key::KeyHash;
 use tokio::runtime::Handle;
@@ -127,6 +128,38 @@ impl Postgres {
                 Err(_) => this.0.invalidation.forget(&change.touched),
             }
             done.map(change.answer)
+        })
+        .await
+    }
+
+    /// Does all statements in one transaction, unless `begin` returns no row: then nothing, and `None`. What each of them
+    /// returns, of those that return something else than nothing.
+    pub(super) async fn post<T: Send + 'static>(
+        &self,
+        begin: Statement,
+        statements: Vec<Statement>,
+        decode: fn(&Row<'_>) -> Result<T, Unreadable>,
+    ) -> Result<Option<Vec<Vec<T>>>, StoreError> {
+        let this = self.clone();
+        self.on_control(async move {
+            this.within(this.0.settings.admin_timeout, async |client| {
+                let transaction = client.transaction().await?;
+                let prepared = transaction.prepare_cached(&begin.sql).await?;
+                if transaction.query(&prepared, &bound(&begin.params)).await?.is_empty() {
+                    return Ok(None);
+                }
+                // Sent together: a batch of a thousand must not be a thousand round trips.
+                let each = statements.iter().map(async |statement| {
+                    let prepared = transaction.prepare_cached(&statement.sql).await?;
+                    transaction.query(&prepared, &bound(&statement.params)).await
+                });
+                let returned = try_join_all(each).await?;
+                let decoded = returned.iter().map(|rows| rows.iter().map(|row| decode(&Row::Postgres(row))).collect());
+                let decoded = decoded.collect::<Result<Vec<Vec<T>>, Unreadable>>()?;
+                transaction.commit().await?;
+                Ok(Some(decoded))
+            })
+            .await
         })
         .await
     }

@@ -7,10 +7,11 @@ use std::time::SystemTime;
 
 use portcullis_admin_api::store::{AuditRow, DenialRow, KeyRow, Replay};
 use portcullis_filters::authn::jwt::deny_list::DeniedClaim;
-use portcullis_filters::authn::virtual_key::{KeyHash, KeyRecord};
+use portcullis_filters::authn::virtual_key::{KeyHash, KeyLimits, KeyRecord};
 use portcullis_filters::directory::{TeamRecord, UserRecord};
 use portcullis_filters::policy::Policy;
-use portcullis_filters::principal::Role;
+use portcullis_filters::price::Cost;
+use portcullis_filters::principal::{Budget, Role};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -62,7 +63,7 @@ impl Row<'_> {
         })
     }
 
-    fn real(&self, column: usize) -> Read<f64> {
+    pub(super) fn real(&self, column: usize) -> Read<f64> {
         Ok(match self.column::<f64, f64>(column)? {
             Cell::Postgres(number) | Cell::Sqlite(number) => number,
         })
@@ -120,8 +121,30 @@ fn unreadable(column: usize, cause: impl Into<Box<dyn std::error::Error + Send +
 struct Limiting {
     max_budget: Option<f64>,
     rpm_limit: Option<u64>,
+    tpm_limit: Option<u64>,
     max_parallel_requests: Option<u64>,
     model_rpm_limit: Option<BTreeMap<String, u64>>,
+    model_tpm_limit: Option<BTreeMap<String, u64>>,
+}
+
+impl Limiting {
+    fn limits(&self, spent: f64, version: i64) -> KeyLimits<'_> {
+        let mut of_models = BTreeMap::<&str, (Option<u64>, Option<u64>)>::new();
+        for (model, rpm) in self.model_rpm_limit.iter().flatten() {
+            of_models.entry(model).or_default().0 = Some(*rpm);
+        }
+        for (model, tpm) in self.model_tpm_limit.iter().flatten() {
+            of_models.entry(model).or_default().1 = Some(*tpm);
+        }
+        let budget = |most| Budget { most: Cost::from_dollars(most), spent: Cost::from_dollars(spent), version };
+        KeyLimits {
+            rpm: self.rpm_limit,
+            tpm: self.tpm_limit,
+            parallel: self.max_parallel_requests,
+            budget: self.max_budget.map(budget),
+            of_models,
+        }
+    }
 }
 
 /// Reads what `statement::find` selects.
@@ -130,12 +153,10 @@ pub(super) fn key_record(row: &Row<'_>) -> Read<KeyRecord> {
     let routes: Vec<String> = row.json(6)?;
     let aliases: BTreeMap<String, String> = row.json(7)?;
     let (expires, revoked) = (row.time(8)?, row.time(10)?);
-    let (id, settings, spend) = (row.hash(0)?, row.json::<Limiting>(11)?, row.real(12)?);
-    let of_models = settings.model_rpm_limit.iter().flatten().map(|(model, rpm)| (model.as_str(), *rpm));
+    let (id, settings) = (row.hash(0)?, row.json::<Limiting>(11)?);
     Ok(KeyRecord {
         id,
-        spent: settings.max_budget.is_some_and(|most| spend >= most),
-        limits: KeyRecord::limits(id, settings.rpm_limit, settings.max_parallel_requests, of_models),
+        limits: settings.limits(row.real(12)?, row.integer(13)?).of(id),
         alias: row.text(1)?.map(Into::into),
         user_id: row.text(2)?.map(Into::into),
         team_id: row.text(3)?.map(Into::into),
@@ -162,6 +183,7 @@ pub(super) fn key_row(row: &Row<'_>) -> Read<KeyRow> {
         expires: row.time(10)?,
         blocked: row.truth(11)?,
         spend: row.real(12)?,
+        sets_spend: false,
         settings: row.json(13)?,
         rotation_count: row.integer(14)?,
         last_rotation_at: row.time(15)?,

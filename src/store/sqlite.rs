@@ -74,6 +74,26 @@ impl Sqlite {
         self.writer.run(move |connection| commit(connection, change, &invalidation)).await
     }
 
+    /// As the other database's.
+    pub(super) async fn post<T: Send + 'static>(
+        &self,
+        begin: Statement,
+        statements: Vec<Statement>,
+        decode: fn(&Row<'_>) -> Result<T, Unreadable>,
+    ) -> Result<Option<Vec<Vec<T>>>, StoreError> {
+        let work = move |connection: &mut Connection| {
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            if rows(&transaction, &begin, |_| Ok(()))?.is_empty() {
+                return Ok(None);
+            }
+            let each = statements.iter().map(|statement| rows(&transaction, statement, decode));
+            let returned = each.collect::<Result<_, Failure>>()?;
+            transaction.commit()?;
+            Ok(Some(returned))
+        };
+        self.writer.run(move |connection| work(connection).map_err(|error: Failure| error.into())).await
+    }
+
     /// The number of the newest write, whoever made it.
     pub(super) async fn epoch(&self) -> Result<i64, StoreError> {
         let found = self.read(statement::epoch(), row::number, Lane::Lookup).await?;

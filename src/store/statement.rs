@@ -6,6 +6,7 @@
 
 pub(super) mod denials;
 pub(super) mod people;
+pub(super) mod usage;
 
 use std::borrow::Cow;
 use std::time::SystemTime;
@@ -43,11 +44,11 @@ pub(super) const KEY_COLUMNS: &str = "token, version, key_name, key_alias, user_
 pub(super) fn find(hash: KeyHash, now: SystemTime) -> Statement {
     Statement::fixed(
         "SELECT k.token, k.key_alias, k.user_id, k.team_id, k.organization_id, k.models, k.allowed_routes, k.aliases, \
-         k.expires, k.blocked, NULL AS revoke_at, k.settings, k.spend \
+         k.expires, k.blocked, NULL AS revoke_at, k.settings, k.spend, k.version \
          FROM virtual_keys k WHERE k.token = $1 AND k.deleted_at IS NULL \
          UNION ALL \
          SELECT k.token, k.key_alias, k.user_id, k.team_id, k.organization_id, k.models, k.allowed_routes, k.aliases, \
-         k.expires, k.blocked, g.revoke_at, k.settings, k.spend \
+         k.expires, k.blocked, g.revoke_at, k.settings, k.spend, k.version \
          FROM grace_keys g JOIN virtual_keys k ON k.token = g.active_token \
          WHERE g.token = $1 AND g.revoke_at > $2 AND k.deleted_at IS NULL",
         vec![hash.into(), Param::Time(now)],
@@ -91,11 +92,11 @@ pub(super) fn insert_key(row: &KeyRow) -> Statement {
 /// Writes `row` over the row of `token` if that still has the version `read`; touches no row otherwise.
 pub(super) fn update_key(token: KeyHash, read: i64, row: &KeyRow) -> Statement {
     let mut params = key_params(row);
-    params.extend([token.into(), Param::Integer(read)]);
+    params.extend([token.into(), Param::Integer(read), Param::Bool(row.sets_spend)]);
     Statement::fixed(
         "UPDATE virtual_keys SET token = $1, version = $2, key_name = $3, key_alias = $4, user_id = $5, team_id = $6, \
          organization_id = $7, models = $8, allowed_routes = $9, aliases = $10, expires = $11, blocked = $12, \
-         spend = $13, settings = $14, rotation_count = $15, last_rotation_at = $16, created_at = $17, \
+         spend = CASE WHEN $26 THEN $13 ELSE spend END, settings = $14, rotation_count = $15, last_rotation_at = $16, created_at = $17, \
          created_by = $18, updated_at = $19, updated_by = $20, deleted_at = $21, deleted_by = $22, alias_folded = $23 \
          WHERE token = $24 AND version = $25 RETURNING version",
         params,

@@ -11,6 +11,7 @@ use std::time::Duration;
 use time::OffsetDateTime;
 
 use crate::config::LogFormat;
+use crate::proxy::usage::Taken;
 
 /// One request, told once, at its end.
 pub struct RequestEvent<'a> {
@@ -40,6 +41,8 @@ pub struct RequestEvent<'a> {
     pub upstream_status: Option<u16>,
     /// Deployments that were tried.
     pub attempts: usize,
+    /// What it took.
+    pub taken: Option<Taken>,
     /// Why it was refused.
     pub denial: Option<&'static str>,
     /// The same for operators' eyes.
@@ -75,6 +78,13 @@ impl RequestEvent<'_> {
         line.text("upstream.name", self.upstream);
         line.count("upstream.status", self.upstream_status.map(u64::from));
         line.count("attempts", Some(self.attempts as u64));
+        if let Some(Taken { usage, cost, is_estimate }) = &self.taken {
+            line.count("usage.input", Some(usage.input));
+            line.count("usage.cached", Some(usage.cached).filter(|cached| *cached > 0));
+            line.count("usage.output", Some(usage.output));
+            line.count("cost.picodollars", cost.map(|cost| cost.0));
+            line.bare("usage.estimated", if *is_estimate { "true" } else { "false" });
+        }
         line.text("denial", self.denial);
         line.theirs("cause", self.cause.as_deref());
         line.theirs("failure", self.failure.as_deref());
@@ -254,6 +264,7 @@ mod tests {
             upstream: Some("host/model"),
             upstream_status: Some(201),
             attempts: 2,
+            taken: None,
             denial: None,
             cause: Some("sk-0123456789".to_owned()),
             failure: None,

@@ -198,7 +198,7 @@ async fn what_is_no_answer_is_503_and_never_a_pass() {
 #[tokio::test(flavor = "multi_thread")]
 async fn limits_that_come_with_an_identity_are_in_force_or_named() {
     let function = "async def decide(request, api_key):\n    \
-        return UserAPIKeyAuth(api_key=api_key, rpm_limit=2, tpm_limit=1000)\n";
+        return UserAPIKeyAuth(api_key=api_key, rpm_limit=2, model_max_budget={'gpt-4o': {}})\n";
     let scene = Scene::new(&format!("{IMPORTS}{function}"), Lines::default()).await;
     let mut statuses = Vec::new();
     for credential in ["one-caller", "one-caller", "one-caller", "another-caller"] {
@@ -208,7 +208,7 @@ async fn limits_that_come_with_an_identity_are_in_force_or_named() {
     assert!(statuses[..2] == [200, 200] && matches!(statuses[2], 429 | 200) && statuses[3] == 200, "{statuses:?}");
     let refused = scene.ask("one-caller").await;
     assert!(refused.status == 429 && refused.headers.contains_key("retry-after"), "{refused:?}");
-    scene.gateway.printed("tpm_limit").await;
+    scene.gateway.printed("model_max_budget").await;
     scene.gateway.stop().await;
 }
 

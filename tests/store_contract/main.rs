@@ -12,6 +12,7 @@ mod outage;
 mod rotation;
 mod rows;
 mod tls;
+mod usage;
 
 /// Runs each function once for each kind of store.
 macro_rules! contract {

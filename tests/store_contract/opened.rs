@@ -153,6 +153,7 @@ pub(crate) fn row(name: &str) -> KeyRow {
         expires: None,
         blocked: None,
         spend: 0.0,
+        sets_spend: false,
         settings: Default::default(),
         rotation_count: 0,
         last_rotation_at: None,

@@ -35,6 +35,7 @@ async fn a_key_comes_back_as_it_was_stored(place: Place) {
         expires: Some(at(7)),
         blocked: Some(false),
         spend: 0.1 + 0.2,
+        sets_spend: false,
         settings: json!({"rpm_limit": 3, "metadata": {"a": [1, 2.5, null]}}).as_object().unwrap().clone(),
         rotation_count: 2,
         last_rotation_at: Some(at(5)),
@@ -140,7 +141,7 @@ async fn one_of_many_writers_wins(place: Place) {
     let stored = node.insert(row("contested")).await.unwrap();
     let writes = (0..16).map(|number| {
         let writer = if number % 2 == 0 { &node } else { &other };
-        writer.replace(KeyRow { spend: f64::from(number), ..stored.clone() })
+        writer.replace(KeyRow { spend: f64::from(number), sets_spend: true, ..stored.clone() })
     });
     let done = futures_util::future::join_all(writes).await;
     let won: Vec<_> = done.iter().filter_map(|done| done.as_ref().ok()).collect();
@@ -176,7 +177,10 @@ async fn a_write_and_its_audit_row_are_one(place: Place) {
     assert_eq!(log.total, 2, "a refused write leaves no audit row");
     assert_eq!(node.admin.key(hash("c")).await.unwrap(), None);
     place.execute("ALTER TABLE audit_log RENAME TO elsewhere").await;
-    assert!(matches!(node.replace(KeyRow { spend: 1.0, ..stored.clone() }).await, Err(StoreError::Unavailable(_))));
+    assert!(matches!(
+        node.replace(KeyRow { spend: 1.0, sets_spend: true, ..stored.clone() }).await,
+        Err(StoreError::Unavailable(_))
+    ));
     assert!(matches!(node.insert(row("d")).await, Err(StoreError::Unavailable(_))));
     assert_eq!(node.admin.key(hash("d")).await.unwrap(), None, "a write that cannot be audited does not happen");
     assert_eq!(node.admin.key(stored.token).await.unwrap(), Some(stored));
@@ -186,7 +190,7 @@ async fn the_audit_log_reads_backwards(place: Place) {
     let node = place.node();
     for name in ["a", "b", "c"] {
         let stored = node.insert(row(name)).await.unwrap();
-        node.replace(KeyRow { spend: 2.5, ..stored }).await.unwrap();
+        node.replace(KeyRow { spend: 2.5, sets_spend: true, ..stored }).await.unwrap();
     }
     let query = AuditQuery { limit: 4, ..AuditQuery::default() };
     let newest = node.admin.audit(&query).await.unwrap();

@@ -9,9 +9,10 @@ use tokio::net::TcpStream;
 
 use crate::scene::Scene;
 
-const STREAM: &str = r#"{"model":"m","stream":true}"#;
-/// The events of the provider's stream: its begin, one for each piece, and two for its end.
-const EVENTS: usize = PIECES.len() + 3;
+/// The usage is asked for, or its event would be hidden (`tests/usage`).
+const STREAM: &str = r#"{"model":"m","stream":true,"stream_options":{"include_usage":true}}"#;
+/// The events of the provider's stream: its begin, one for each piece, its usage, and two for its end.
+const EVENTS: usize = PIECES.len() + 4;
 
 async fn next(response: &mut reqwest::Response) -> Option<String> {
     let chunk = within("an event", response.chunk()).await.unwrap();

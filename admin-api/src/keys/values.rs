@@ -69,7 +69,10 @@ pub(crate) fn apply(row: &mut KeyRow, given: &Map<String, Value>, now: SystemTim
             "models" => replace(&mut row.models, value),
             "allowed_routes" => replace(&mut row.allowed_routes, value),
             "aliases" => replace(&mut row.aliases, value),
-            "spend" => row.spend = value.as_f64().unwrap_or(row.spend),
+            "spend" => {
+                row.spend = value.as_f64().unwrap_or(row.spend);
+                row.sets_spend = true;
+            }
             "blocked" => row.blocked = value.as_bool().or(row.blocked),
             "duration" if value.is_null() || value == "-1" => row.expires = None,
             "duration" => row.expires = Some(ending("duration", value, now)?),

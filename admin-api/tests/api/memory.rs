@@ -242,7 +242,6 @@ impl KeyStore for Memory {
                 policy: Policy::new(&row.models, &row.allowed_routes, row.aliases),
                 expires: row.expires,
                 blocked: row.blocked == Some(true),
-                spent: false,
                 limits: None,
             }))
         })

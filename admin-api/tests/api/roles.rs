@@ -80,7 +80,6 @@ async fn who_is_known_already_is_not_asked_again_and_has_the_same_rights() {
         policy: Policy::new(&[], &[], Default::default()),
         expires: None,
         blocked: false,
-        spent: false,
         limits: None,
     };
     for (principal, status) in [(Principal::Master, 200), (Principal::Key(Arc::new(key)), 403)] {

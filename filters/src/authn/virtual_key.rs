@@ -3,6 +3,7 @@
 //! The key string exists only inside [`VirtualKey`]; everything past it (store, cache, log, admin API) knows the
 //! [`KeyHash`], which is LiteLLM's stored form: the SHA-256 of the whole string, `sk-` included.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
@@ -18,7 +19,7 @@ use super::failures::FailureThrottle;
 use crate::cache::KeyCache;
 use crate::denial::Denial;
 use crate::policy::Policy;
-use crate::principal::{Limit, Principal};
+use crate::principal::{Budget, Limit, Principal};
 
 /// A presented string that has the shape of a virtual key: `sk-` and at least one visible character.
 #[derive(Clone, Copy)]
@@ -150,34 +151,41 @@ pub struct KeyRecord {
     pub expires: Option<SystemTime>,
     /// Refused until unblocked.
     pub blocked: bool,
-    /// Whether as much has been spent as may be (`spend` and `max_budget`).
-    pub spent: bool,
-    /// How fast it may be used. Strings within their grace period share them with the key. Most keys have none, and many
+    /// How fast it may be used, and for how much. Strings within their grace period share them with the key. Most keys have none, and many
     /// are held in memory.
     pub limits: Option<Arc<[Limit]>>,
 }
 
-impl KeyRecord {
-    /// The limits of the key `id` as its row holds them (`rpm_limit`, `max_parallel_requests`, `model_rpm_limit`).
-    pub fn limits<'a>(
-        id: KeyHash,
-        rpm: Option<u64>,
-        parallel: Option<u64>,
-        rpm_of_models: impl IntoIterator<Item = (&'a str, u64)>,
-    ) -> Option<Arc<[Limit]>> {
-        let own = (rpm.is_some() || parallel.is_some()).then_some(Limit {
-            scope: "key",
-            counted_as: id,
-            model: None,
-            rpm,
-            parallel,
-        });
-        let of_models = rpm_of_models.into_iter().map(|(model, rpm)| Limit {
+/// What of a key's row limits its use, by the names of its fields.
+#[derive(Clone, Debug, Default)]
+pub struct KeyLimits<'a> {
+    /// `rpm_limit`
+    pub rpm: Option<u64>,
+    /// `tpm_limit`
+    pub tpm: Option<u64>,
+    /// `max_parallel_requests`
+    pub parallel: Option<u64>,
+    /// `max_budget`, and what was spent of it.
+    pub budget: Option<Budget>,
+    /// `model_rpm_limit` and `model_tpm_limit` of each model that one of them names.
+    pub of_models: BTreeMap<&'a str, (Option<u64>, Option<u64>)>,
+}
+
+impl KeyLimits<'_> {
+    /// The limits of the key `id`; `None`: there are none.
+    #[must_use]
+    pub fn of(&self, id: KeyHash) -> Option<Arc<[Limit]>> {
+        let Self { rpm, tpm, parallel, budget, .. } = *self;
+        let is_limited = rpm.is_some() || tpm.is_some() || parallel.is_some() || budget.is_some();
+        let own = is_limited.then_some(Limit { scope: "key", counted_as: id, model: None, rpm, tpm, parallel, budget });
+        let of_models = self.of_models.iter().map(|(model, (rpm, tpm))| Limit {
             scope: "key",
             counted_as: KeyHash::of(&format!("key {id} model {model}")),
-            model: Some(model.into()),
-            rpm: Some(rpm),
+            model: Some((*model).into()),
+            rpm: *rpm,
+            tpm: *tpm,
             parallel: None,
+            budget: None,
         });
         let limits: Vec<Limit> = own.into_iter().chain(of_models).collect();
         (!limits.is_empty()).then(|| limits.into())

@@ -74,7 +74,6 @@ fn record(id: KeyHash, expires: Option<SystemTime>) -> KeyRecord {
         policy,
         expires,
         blocked: false,
-        spent: false,
         limits: None,
     }
 }

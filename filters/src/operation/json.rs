@@ -8,7 +8,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Vis
 use serde_json::value::RawValue;
 use smallvec::{SmallVec, smallvec};
 
-use super::{Brought, FORBIDDEN_FIELDS, Found, ModelNames, unreadable};
+use super::{Brought, FORBIDDEN_FIELDS, Found, ModelNames, StreamUsage, unreadable};
 use crate::client_side::{CLIENT_FIELDS, COMPANIONS};
 use crate::denial::Denial;
 use crate::endpoint::{Call, Endpoint};
@@ -33,6 +33,15 @@ pub(super) fn read(endpoint: &Endpoint, body: &[u8]) -> Result<Found, Denial> {
     });
     let found = Found { brought: brought.collect(), ..Found::default() };
     let stream = members.stream.is_some_and(|raw| raw.get() == "true");
+    let found = Found {
+        stream_usage: if stream {
+            stream_usage(endpoint, members.stream_options, brace, text)
+        } else {
+            StreamUsage::AsItIs
+        },
+        most_output: members.most_output.iter().filter_map(|raw| raw.get().parse().ok()).max(),
+        ..found
+    };
     let other_models: Vec<String> = members.other_models.iter().flat_map(|raw| names_of(raw)).collect();
     match &endpoint.call {
         Call::Gemini { .. } => gemini(endpoint, &members, text).map(|names| Found { stream, names, ..found }),
@@ -55,6 +64,35 @@ pub(super) fn read(endpoint: &Endpoint, body: &[u8]) -> Result<Found, Denial> {
             })
         }
     }
+}
+
+/// Where to ask for the usage of a stream. Only OpenAI's older calls must be asked; all others say it by themselves.
+fn stream_usage(endpoint: &Endpoint, options: Option<&RawValue>, brace: usize, text: &str) -> StreamUsage {
+    if !matches!(endpoint.call, Call::OpenAi("/chat/completions" | "/completions")) {
+        return StreamUsage::AsItIs;
+    }
+    let Some(raw) = options else { return StreamUsage::Insert(brace + 1) };
+    match serde_json::from_str::<StreamOptions>(raw.get()) {
+        Ok(StreamOptions { include_usage: Some(true) }) => StreamUsage::AsItIs,
+        Ok(_) => StreamUsage::Replace(range(text, raw.get())),
+        Err(_) if raw.get() == "null" => StreamUsage::Replace(range(text, raw.get())),
+        // The provider says what is wrong with it.
+        Err(_) => StreamUsage::AsItIs,
+    }
+}
+
+#[derive(serde::Deserialize)]
+struct StreamOptions {
+    include_usage: Option<bool>,
+}
+
+/// The value of `stream_options` with the usage asked for, everything else as it was.
+pub(super) fn with_usage(options: &[u8]) -> String {
+    let options: Option<serde_json::Map<String, serde_json::Value>> =
+        serde_json::from_slice(options).unwrap_or_default();
+    let mut options = options.unwrap_or_default();
+    options.insert("include_usage".to_owned(), true.into());
+    serde_json::Value::Object(options).to_string()
 }
 
 /// Gemini names the model in the path. Where the body repeats it (a batch of embeddings does), both must agree: the
@@ -105,6 +143,9 @@ fn range(text: &str, part: &str) -> Range<usize> {
 struct Read<'a> {
     model: Option<&'a RawValue>,
     stream: Option<&'a RawValue>,
+    stream_options: Option<&'a RawValue>,
+    /// What bounds the length of an answer; calls differ in the name, and some take two.
+    most_output: SmallVec<[&'a RawValue; 1]>,
     request_models: Vec<&'a RawValue>,
     other_models: Vec<&'a RawValue>,
     forbidden: Option<String>,
@@ -158,6 +199,10 @@ impl<'de> Visitor<'de> for Members {
             match &*name {
                 "model" => once(&mut read.model, map.next_value()?, "model")?,
                 "stream" => once(&mut read.stream, map.next_value()?, "stream")?,
+                "stream_options" => once(&mut read.stream_options, map.next_value()?, "stream_options")?,
+                "max_tokens" | "max_completion_tokens" | "max_output_tokens" => {
+                    read.most_output.push(map.next_value()?)
+                }
                 "requests" if self.requests => {
                     read.request_models.extend(models_of(map.next_value()?).map_err(A::Error::custom)?);
                 }

@@ -429,3 +429,65 @@ fn a_body_that_nobody_else_holds_is_renamed_where_it_is_and_again() {
         assert!(text.find("model").is_none() || body.as_ptr() == place, "the body was copied");
     }
 }
+
+#[test]
+fn a_stream_is_asked_for_its_usage_where_it_must_be() {
+    const ASKED: &str = r#""stream_options":{"include_usage":true}"#;
+    for (path, body, asked) in [
+        (CHAT, r#"{"model":"m","stream":true}"#, Some(format!(r#"{{{ASKED},"model":"up","stream":true}}"#))),
+        (CHAT, r#"{ "stream":true, "model":"m"}"#, Some(format!(r#"{{{ASKED}, "stream":true, "model":"up"}}"#))),
+        (CHAT, r#"{"stream":true}"#, Some(format!(r#"{{"model":"up",{ASKED},"stream":true}}"#))),
+        (
+            "/v1/completions",
+            r#"{"stream":true,"model":"m"}"#,
+            Some(format!(r#"{{{ASKED},"stream":true,"model":"up"}}"#)),
+        ),
+        (
+            CHAT,
+            r#"{"stream":true,"stream_options":{"include_obfuscation":false},"model":"m"}"#,
+            Some(
+                r#"{"stream":true,"stream_options":{"include_obfuscation":false,"include_usage":true},"model":"up"}"#
+                    .to_owned(),
+            ),
+        ),
+        (
+            CHAT,
+            r#"{"model":"m","stream":true,"stream_options": {"include_usage":false}}"#,
+            Some(r#"{"model":"up","stream":true,"stream_options": {"include_usage":true}}"#.to_owned()),
+        ),
+        (
+            CHAT,
+            r#"{"stream":true,"stream_options":null,"model":"m"}"#,
+            Some(format!(r#"{{"stream":true,{ASKED},"model":"up"}}"#)),
+        ),
+        // Asked already, no stream, not to be asked so, or nonsense that the provider shall judge.
+        (CHAT, r#"{"stream":true,"stream_options":{"include_usage":true},"model":"m"}"#, None),
+        (CHAT, r#"{"stream":false,"model":"m"}"#, None),
+        (CHAT, r#"{"stream":true,"stream_options":[],"model":"m"}"#, None),
+        ("/v1/responses", r#"{"stream":true,"model":"m"}"#, None),
+        ("/v1/messages", r#"{"stream":true,"model":"m"}"#, None),
+    ] {
+        let operation = read(path, body).unwrap();
+        let mut names = operation.names.clone();
+        let sent = operation.stream_usage.ask(Bytes::from(body), &mut names);
+        if asked.is_none() {
+            assert_eq!(sent, body);
+        }
+        let expected = asked.unwrap_or_else(|| body.replace(r#""model":"m""#, r#""model":"up""#));
+        assert_eq!(String::from_utf8_lossy(&names.rename(sent, "up")), expected, "{body}");
+    }
+}
+
+#[test]
+fn the_bound_of_an_answer_has_several_names() {
+    for (body, most) in [
+        (r#"{"max_tokens":5}"#, Some(5)),
+        (r#"{"max_completion_tokens":7,"max_tokens":5}"#, Some(7)),
+        (r#"{"max_output_tokens":9}"#, Some(9)),
+        (r#"{"max_tokens":null}"#, None),
+        (r#"{"max_tokens":-1}"#, None),
+        (r#"{"metadata":{"max_tokens":5}}"#, None),
+    ] {
+        assert_eq!(read(CHAT, body).unwrap().most_output, most, "{body}");
+    }
+}

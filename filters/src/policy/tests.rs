@@ -24,7 +24,6 @@ fn principal(policy: Policy) -> Principal {
         policy,
         expires: Some(SystemTime::UNIX_EPOCH),
         blocked: false,
-        spent: false,
         limits: None,
     }))
 }

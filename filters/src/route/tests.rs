@@ -30,6 +30,7 @@ fn deployment(name: &str, provider: Provider, model: &str, base: &str) -> Deploy
         timeout: None,
         client_side: ClientSideRules::default(),
         own_credential: OwnCredential::Never,
+        pricing: Default::default(),
     }
 }
 

@@ -11,6 +11,7 @@ use url::Url;
 
 use crate::client_side::{ClientSide, ClientSideRules};
 use crate::credential::OwnCredential;
+use crate::price::Pricing;
 use crate::secret::Secret;
 
 /// What kind of API an upstream speaks.
@@ -62,6 +63,8 @@ pub struct DeploymentSettings {
     pub organization: Option<String>,
     /// Share of the requests among the deployments of one name; one of 0 only stands in for others.
     pub weight: u32,
+    /// What its models cost.
+    pub pricing: Pricing,
     /// Longest wait for the next byte of an answer.
     pub timeout: Option<Duration>,
     /// What it takes of a caller in the body.

@@ -128,7 +128,7 @@ const CASES: &[Case] = &[
 
 fn metered(content_type: &str, parts: &[&[u8]]) -> Option<Usage> {
     let mut meter = UsageMeter::new(Some(content_type));
-    parts.iter().for_each(|part| meter.feed(part));
+    parts.iter().for_each(|part| meter.observe(part));
     meter.said()
 }
 
@@ -161,8 +161,8 @@ fn a_stream_says_where_it_ends() {
     ] {
         for at in 0..=stream.len() {
             let mut meter = UsageMeter::new(Some(SSE));
-            meter.feed(&stream.as_bytes()[..at]);
-            meter.feed(&stream.as_bytes()[at..]);
+            meter.observe(&stream.as_bytes()[..at]);
+            meter.observe(&stream.as_bytes()[at..]);
             assert_eq!(meter.has_ended(), last, "{stream:?} cut at {at}");
         }
     }
@@ -185,7 +185,7 @@ fn what_nobody_counts_is_taken_by_the_length_of_its_texts() {
         assert_eq!(estimate_input(body.as_bytes()), tokens, "{body}");
     }
     let mut meter = UsageMeter::new(Some(SSE));
-    meter.feed(b"data: {\"choices\":[{\"delta\":{\"content\":\"12345678\"}}]}\n\ndata: {\"choices\":[{\"delta\":{\"content\":\"1\"}");
+    meter.observe(b"data: {\"choices\":[{\"delta\":{\"content\":\"12345678\"}}]}\n\ndata: {\"choices\":[{\"delta\":{\"content\":\"1\"}");
     assert_eq!((meter.said(), meter.estimated_output()), (None, 3));
 }
 

@@ -1,6 +1,6 @@
 //! The fields of `UserAPIKeyAuth` that say who somebody is or what they may do (LiteLLM 1.109.1), and their meaning here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Deserialize;
@@ -50,7 +50,7 @@ pub(super) struct Form {
     team_tpm_limit: Option<u64>,
     model_max_budget: Option<Map<String, Value>>,
     rpm_limit_per_model: Option<BTreeMap<String, u64>>,
-    tpm_limit_per_model: Option<Map<String, Value>>,
+    tpm_limit_per_model: Option<BTreeMap<String, u64>>,
     end_user_rpm_limit: Option<u64>,
     end_user_tpm_limit: Option<u64>,
     end_user_max_budget: Option<f64>,
@@ -118,63 +118,56 @@ impl Form {
         let spent = |(_, most, spent): &(_, Option<f64>, Option<f64>)| {
             most.is_some_and(|most| spent.unwrap_or_default() >= most)
         };
-        let of_nothing = |limit: Option<u64>| limit == Some(0);
-        let tokens = [self.tpm_limit, self.user_tpm_limit, self.team_tpm_limit, self.end_user_tpm_limit];
         if let Some((name, ..)) = budgets.iter().find(|budget| spent(budget)) {
             return Ok(Some(Denial::OverBudget(name)));
         }
         if self.end_user_max_budget.is_some_and(|most| most <= 0.0) {
             return Ok(Some(Denial::OverBudget("end_user_max_budget")));
         }
-        let none = tokens.into_iter().any(of_nothing);
-        Ok(none.then_some(Denial::RateLimited { limit: "tpm_limit", retry_after: Duration::from_secs(60) }))
+        Ok(None)
     }
 
     /// Each is counted under a name of its own: the credential's, the user's, the team's, the customer's.
     pub(super) fn limits(&self, key: KeyHash) -> Vec<Limit> {
         let counted_as = |scope: &str, id: &str| KeyHash::of(&format!("custom {scope} {id}"));
-        let named = |scope: &'static str, id: &Option<String>, rpm| Limit {
+        let named = |scope: &'static str, id: &Option<String>, rpm, tpm| Limit {
             scope,
             counted_as: counted_as(scope, id.as_deref().unwrap_or(&key.to_string())),
             model: None,
             rpm,
+            tpm,
             parallel: None,
+            budget: None,
         };
-        let own = Limit {
-            scope: "key",
-            counted_as: counted_as("key", &key.to_string()),
-            model: None,
-            rpm: self.rpm_limit,
-            parallel: self.max_parallel_requests,
-        };
+        let own = named("key", &None, self.rpm_limit, self.tpm_limit);
         let all = [
-            own,
-            named("user", &self.user_id, self.user_rpm_limit),
-            named("team", &self.team_id, self.team_rpm_limit),
-            named("end_user", &self.end_user_id, self.end_user_rpm_limit),
+            Limit { parallel: self.max_parallel_requests, ..own },
+            named("user", &self.user_id, self.user_rpm_limit, self.user_tpm_limit),
+            named("team", &self.team_id, self.team_rpm_limit, self.team_tpm_limit),
+            named("end_user", &self.end_user_id, self.end_user_rpm_limit, self.end_user_tpm_limit),
         ];
-        let of_models = self.rpm_limit_per_model.iter().flatten().map(|(model, rpm)| Limit {
+        let rates = |map: &Option<BTreeMap<String, u64>>| map.clone().unwrap_or_default();
+        let (rpm, tpm) = (rates(&self.rpm_limit_per_model), rates(&self.tpm_limit_per_model));
+        let models: BTreeSet<&String> = rpm.keys().chain(tpm.keys()).collect();
+        let of_models = models.into_iter().map(|model| Limit {
             scope: "key",
             counted_as: counted_as(&format!("model {model} of key"), &key.to_string()),
             model: Some(model.as_str().into()),
-            rpm: Some(*rpm),
+            rpm: rpm.get(model).copied(),
+            tpm: tpm.get(model).copied(),
             parallel: None,
+            budget: None,
         });
-        let all = all.into_iter().filter(|limit| limit.rpm.is_some() || limit.parallel.is_some());
-        all.chain(of_models).collect()
+        let is_one = |limit: &Limit| limit.rpm.is_some() || limit.tpm.is_some() || limit.parallel.is_some();
+        all.into_iter().filter(is_one).chain(of_models).collect()
     }
 
-    /// What would need the usage of earlier calls, which is not metered yet.
+    /// What would need the money that earlier calls cost, which nobody counts for such an identity.
     pub(super) fn unenforced(&self) -> Vec<&'static str> {
         let listed = |map: &Option<Map<String, Value>>| map.as_ref().is_some_and(|map| !map.is_empty());
         [
-            ("tpm_limit", self.tpm_limit.is_some()),
-            ("user_tpm_limit", self.user_tpm_limit.is_some()),
-            ("team_tpm_limit", self.team_tpm_limit.is_some()),
-            ("end_user_tpm_limit", self.end_user_tpm_limit.is_some()),
             ("end_user_max_budget", self.end_user_max_budget.is_some()),
             ("model_max_budget", listed(&self.model_max_budget)),
-            ("tpm_limit_per_model", listed(&self.tpm_limit_per_model)),
         ]
         .into_iter()
         .filter_map(|(name, there)| there.then_some(name))

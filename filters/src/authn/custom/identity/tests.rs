@@ -91,13 +91,22 @@ fn the_credential_is_kept_as_its_hash_only() {
 fn limits_are_counted_apart_and_what_is_not_enforced_is_named() {
     let identity = read(
         r#"{"rpm_limit": 5, "max_parallel_requests": 2, "user_id": "x", "user_rpm_limit": 7, "team_id": "x",
-            "team_rpm_limit": 9, "tpm_limit": 1000, "model_max_budget": {"gpt-4o": {}}}"#,
+            "team_rpm_limit": 9, "tpm_limit": 1000, "rpm_limit_per_model": {"m": 1}, "tpm_limit_per_model": {"m": 2, "n": 3},
+            "model_max_budget": {"gpt-4o": {}}}"#,
     )
     .unwrap();
     let limits = &identity.principal.limits;
-    let shown: Vec<_> = limits.iter().map(|limit| (limit.scope, limit.rpm, limit.parallel)).collect();
-    assert_eq!(shown, [("key", Some(5), Some(2)), ("user", Some(7), None), ("team", Some(9), None)]);
+    let shown: Vec<_> = limits.iter().map(|limit| (limit.scope, limit.rpm, limit.tpm, limit.parallel)).collect();
+    assert_eq!(
+        shown,
+        [
+            ("key", Some(5), Some(1000), Some(2)),
+            ("user", Some(7), None, None),
+            ("team", Some(9), None, None),
+            ("key", Some(1), Some(2), None),
+            ("key", None, Some(3), None),
+        ]
+    );
     assert!(limits[1].counted_as != limits[2].counted_as, "a user and a team of one name");
-    assert_eq!(identity.unenforced, ["tpm_limit", "model_max_budget"]);
-    assert!(read(r#"{"tpm_limit": 0}"#).unwrap().check(at(0)).is_err());
+    assert_eq!(identity.unenforced, ["model_max_budget"]);
 }

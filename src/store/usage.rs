@@ -1,0 +1,133 @@
+//! What calls took, taken over from a journal: once, in one transaction, off every request's path.
+//!
+//! It is no write in the sense of [`super::change`]: it has no epoch and no audit row, and nobody forgets a record because of
+//! it. What a key has spent is learnt from the sums that come back.
+
+use std::collections::BTreeMap;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use portcullis_admin_api::store::StoreError;
+use portcullis_filters::authn::virtual_key::KeyHash;
+use portcullis_filters::limits::Posted;
+use portcullis_filters::price::Cost;
+use portcullis_filters::usage::Usage;
+
+use super::row::{Row, Unreadable};
+use super::statement::usage as statement;
+use super::{Backend, Inner, Lane, Store};
+use crate::usage::{Caller, UsageRecord};
+
+/// What was taken in one day by one caller of one model.
+pub(super) struct DayTotal {
+    /// Days since 1970, UTC.
+    pub(super) day: i64,
+    pub(super) caller: Caller,
+    pub(super) model: String,
+    pub(super) upstream_model: String,
+    pub(super) provider: String,
+    pub(super) requests: u64,
+    pub(super) usage: Usage,
+    pub(super) cost: Cost,
+}
+
+impl Store {
+    /// Takes over the records of a part of a journal, unless it has them; what each key has spent by then. `keep_calls`:
+    /// whether each call is kept by itself.
+    ///
+    /// # Errors
+    /// The database is away. Whether it has the records is unknown then; posting them again is right.
+    pub async fn post_usage(
+        &self,
+        journal: &str,
+        number: u64,
+        records: &[UsageRecord],
+        keep_calls: bool,
+    ) -> Result<Vec<Posted>, StoreError> {
+        let amounts = by_key(records);
+        let mut statements: Vec<_> = amounts.iter().map(|(key, cost)| statement::spend(*key, cost.dollars())).collect();
+        statements.extend(by_day(records).iter().map(statement::add_to_day));
+        if keep_calls {
+            statements.extend(records.iter().map(statement::log));
+        }
+        let begin = statement::begin(journal, number, SystemTime::now());
+        let sums = match &self.0.backend {
+            Backend::Postgres(postgres) => postgres.post(begin, statements, sum).await?,
+            Backend::Sqlite(sqlite) => sqlite.post(begin, statements, sum).await?,
+        };
+        let sums = match sums {
+            Some(sums) => sums,
+            None => self.0.sums(amounts.keys().copied()).await?,
+        };
+        let posted = |((counted_as, amount), sum): ((KeyHash, Cost), Vec<(KeyHash, f64)>)| {
+            let (now_as, total) = sum.into_iter().next()?;
+            Some(Posted { counted_as, now_as, amount, total: Cost::from_dollars(total) })
+        };
+        // The sums of the keys come first, one list for each statement.
+        Ok(amounts.into_iter().zip(sums).filter_map(posted).collect())
+    }
+}
+
+impl Store {
+    /// Drops the calls that began before this.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn forget_calls(&self, before: SystemTime) -> Result<(), StoreError> {
+        self.0.read(statement::forget_log(before), |_| Ok(()), Lane::Admin).await.map(drop)
+    }
+}
+
+impl Inner {
+    async fn sums(&self, keys: impl Iterator<Item = KeyHash>) -> Result<Vec<Vec<(KeyHash, f64)>>, StoreError> {
+        let mut sums = Vec::new();
+        for key in keys {
+            sums.push(self.read(statement::spent(key), sum, Lane::Admin).await?);
+        }
+        Ok(sums)
+    }
+}
+
+/// The hash of a key and what it has spent.
+fn sum(row: &Row<'_>) -> Result<(KeyHash, f64), Unreadable> {
+    Ok((row.hash(0)?, row.real(1)?))
+}
+
+/// In the order of the hashes, so that two processes never wait for each other in a circle.
+fn by_key(records: &[UsageRecord]) -> BTreeMap<KeyHash, Cost> {
+    let mut amounts = BTreeMap::<KeyHash, Cost>::new();
+    for record in records {
+        if let Some(key) = record.caller.key {
+            let amount = amounts.entry(key).or_default();
+            *amount = amount.plus(record.cost);
+        }
+    }
+    amounts
+}
+
+/// In one order, as the keys.
+fn by_day(records: &[UsageRecord]) -> Vec<DayTotal> {
+    let mut totals = BTreeMap::new();
+    for record in records {
+        let UsageRecord { caller, model, upstream_model, provider, .. } = record;
+        let total =
+            totals.entry((day_of(record.ended), caller, model, upstream_model, provider)).or_insert_with(|| DayTotal {
+                day: day_of(record.ended),
+                caller: caller.clone(),
+                model: model.clone(),
+                upstream_model: upstream_model.clone(),
+                provider: provider.clone(),
+                requests: 0,
+                usage: Usage::default(),
+                cost: Cost::default(),
+            });
+        total.requests += 1;
+        total.usage = total.usage.plus(&record.usage);
+        total.cost = total.cost.plus(record.cost);
+    }
+    totals.into_values().collect()
+}
+
+/// Days since 1970, UTC.
+pub(super) fn day_of(at: SystemTime) -> i64 {
+    i64::try_from(at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs() / 86_400).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,141 @@
+//! What calls took, taken over once.
+
+use std::time::SystemTime;
+
+use portcullis::usage::{Caller, UsageRecord};
+use portcullis_admin_api::store::{KeyRow, Rotation};
+use portcullis_filters::authn::virtual_key::KeyHash;
+use portcullis_filters::limits::Posted;
+use portcullis_filters::price::Cost;
+use portcullis_filters::usage::Usage;
+
+use crate::opened::{Node, Place, at, audit, hash, row};
+
+crate::contract!(
+    what_is_posted_twice_counts_once,
+    a_key_that_was_rotated_meanwhile_is_charged_under_its_new_hash,
+    a_write_leaves_what_was_spent_meanwhile_unless_it_sets_it,
+    many_processes_post_at_once,
+    kept_calls_are_dropped_in_time,
+);
+
+const CENT: Cost = Cost(10_000_000_000);
+
+fn record(id: &str, key: Option<KeyHash>) -> UsageRecord {
+    UsageRecord {
+        id: id.to_owned(),
+        began: at(1),
+        ended: at(2),
+        caller: Caller { id: "x".to_owned(), key, user_id: Some("ann".to_owned()), ..Caller::default() },
+        call: "/chat/completions".to_owned(),
+        model: "m".to_owned(),
+        upstream_model: "u".to_owned(),
+        provider: "openai".to_owned(),
+        usage: Usage { input: 10, cached: 5, cache_written: 0, output: 20, reasoning: 3 },
+        cost: CENT,
+        is_estimate: false,
+    }
+}
+
+async fn post(node: &Node, journal: &str, number: u64, records: &[UsageRecord]) -> Vec<Posted> {
+    node.store.post_usage(journal, number, records, true).await.unwrap()
+}
+
+async fn spend(node: &Node, key: KeyHash) -> f64 {
+    node.admin.key(key).await.unwrap().unwrap().spend
+}
+
+async fn what_is_posted_twice_counts_once(place: Place) {
+    let node = place.node();
+    let (a, b) = (node.insert(row("a")).await.unwrap().token, node.insert(row("b")).await.unwrap().token);
+    let records = [
+        record("1", Some(a)),
+        record("2", Some(a)),
+        record("3", Some(b)),
+        record("4", None),
+        record("5", Some(hash("nobody"))),
+    ];
+    let expected = |key, cents: u64| Posted {
+        counted_as: key,
+        now_as: key,
+        amount: Cost(cents * CENT.0),
+        total: Cost(cents * CENT.0),
+    };
+    for _ in 0..2 {
+        let mut posted = post(&node, "journal", 1, &records).await;
+        posted.sort_by_key(|posted| posted.amount);
+        assert_eq!(posted, [expected(b, 1), expected(a, 2)]);
+        assert_eq!((spend(&node, a).await, spend(&node, b).await), (0.02, 0.01));
+    }
+    // An older number of the same journal was posted before; another journal counts for itself.
+    post(&node, "journal", 2, &records[..1]).await;
+    post(&node, "journal", 1, &records[..1]).await;
+    assert_eq!(spend(&node, a).await, 0.03);
+    post(&node, "other", 1, &records[..1]).await;
+    assert_eq!(spend(&node, a).await, 0.04);
+    post(&node, "other", 2, &[]).await;
+}
+
+async fn a_key_that_was_rotated_meanwhile_is_charged_under_its_new_hash(place: Place) {
+    let node = place.node();
+    let stored = node.insert(row("old")).await.unwrap();
+    let rotation = Rotation {
+        old: stored.token,
+        row: KeyRow { token: hash("new"), ..stored.clone() },
+        grace_until: None,
+        replay: None,
+    };
+    node.admin.rotate_key(rotation, audit("rotated", &stored)).await.unwrap();
+    let posted = post(&node, "journal", 1, &[record("1", Some(stored.token))]).await;
+    let expected = Posted { counted_as: stored.token, now_as: hash("new"), amount: CENT, total: CENT };
+    assert_eq!(posted, [expected]);
+    assert_eq!(spend(&node, hash("new")).await, 0.01);
+}
+
+async fn a_write_leaves_what_was_spent_meanwhile_unless_it_sets_it(place: Place) {
+    let node = place.node();
+    let read = node.insert(row("a")).await.unwrap();
+    post(&node, "journal", 1, &[record("1", Some(read.token))]).await;
+    let blocked = node.replace(KeyRow { blocked: Some(true), ..read.clone() }).await.unwrap();
+    assert_eq!(spend(&node, read.token).await, 0.01);
+    let rotation =
+        Rotation { old: read.token, row: KeyRow { token: hash("b"), ..blocked }, grace_until: None, replay: None };
+    let rotated = node.admin.rotate_key(rotation, audit("rotated", &read)).await.unwrap();
+    assert_eq!(spend(&node, hash("b")).await, 0.01);
+    node.replace(KeyRow { spend: 5.0, sets_spend: true, ..rotated }).await.unwrap();
+    assert_eq!(spend(&node, hash("b")).await, 5.0);
+}
+
+async fn many_processes_post_at_once(place: Place) {
+    let node = place.node();
+    let keys: Vec<KeyHash> = (0..20).map(|n| hash(&n.to_string())).collect();
+    for n in 0..20 {
+        node.insert(row(&n.to_string())).await.unwrap();
+    }
+    let posts = (0..10_usize).map(|process| {
+        let (store, mut keys) = (node.store.clone(), keys.clone());
+        tokio::spawn(async move {
+            keys.rotate_left(process);
+            for number in 1..=5 {
+                let each = keys.iter().map(|key| record(&format!("{process}-{number}-{key}"), Some(*key)));
+                let records: Vec<_> = each.collect();
+                store.post_usage(&process.to_string(), number, &records, false).await.unwrap();
+            }
+        })
+    });
+    for post in posts.collect::<Vec<_>>() {
+        post.await.unwrap();
+    }
+    for key in keys {
+        assert!((spend(&node, key).await - 0.5).abs() < 1e-9);
+    }
+}
+
+async fn kept_calls_are_dropped_in_time(place: Place) {
+    let node = place.node();
+    post(&node, "journal", 1, &[record("1", None)]).await;
+    node.store.forget_calls(SystemTime::now()).await.unwrap();
+    // Dropped: the same call is kept again, as a new one.
+    post(&node, "journal", 2, &[record("1", None)]).await;
+    node.store.forget_calls(at(0)).await.unwrap();
+}
