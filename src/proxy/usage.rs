@@ -69,7 +69,10 @@ pub(super) fn must_ask(live: &Live, route: &Route) -> bool {
     let settings = route.upstream.settings();
     // Azure takes `stream_options` from this version on; Mistral refuses them, and says the usage without.
     let takes = match settings.provider {
-        Provider::Azure => settings.api_version.as_deref().is_none_or(|version| version >= "2024-09-01"),
+        Provider::Azure => {
+            let version = route.target.path_and_query.rsplit_once("api-version=").map(|(_, version)| version);
+            version.is_none_or(|version| version >= "2024-09-01")
+        }
         Provider::Mock => false,
         _ => settings.pricing.provider != "mistral",
     };

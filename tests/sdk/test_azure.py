@@ -24,9 +24,11 @@ def test_chat(client, relay, exchange):
 
 def test_chat_stream(client, provider, exchange):
     provider.pace()
-    stream = client.chat.completions.create(model=DEPLOYMENT, messages=MESSAGES, stream=True)
-    chunks = list(event_by_event(provider, stream, 5))
-    assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == TEXT
+    stream = client.chat.completions.create(
+        model=DEPLOYMENT, messages=MESSAGES, stream=True, stream_options={"include_usage": True}
+    )
+    chunks = list(event_by_event(provider, stream, 6))
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices) == TEXT
     exchange("azure", SLOTS)
 
 

@@ -110,6 +110,21 @@ def test_forbidden_model_is_not_retried(client, limited_key, relay, provider):
     assert (len(relay.requests()), provider.requests()) == (1, [])
 
 
+def test_chat_stream_that_does_not_ask_for_its_usage(client, provider, relay):
+    chunks = list(client.chat.completions.create(model=MODEL, messages=MESSAGES, stream=True))
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == TEXT
+    assert not [chunk for chunk in chunks if chunk.usage]
+    assert b"include_usage" in provider.requests()[0].body and b"include_usage" not in relay.requests()[0].body
+
+
+def test_rate_limit_says_when_to_come_again(client, refused_key, relay, provider):
+    with pytest.raises(openai.RateLimitError) as raised:
+        client.with_options(api_key=refused_key, max_retries=0).chat.completions.create(model=MODEL, messages=MESSAGES)
+    assert 1 <= int(raised.value.response.headers["retry-after"]) <= 60
+    assert raised.value.body["type"] == "throttling_error"
+    assert (len(relay.requests()), provider.requests()) == (1, [])
+
+
 def test_provider_rate_limit(client, provider, exchange):
     provider.fail(429, retry_after="7")
     with pytest.raises(openai.RateLimitError) as raised:

@@ -78,6 +78,22 @@ async fn the_usage_of_a_stream_is_asked_for_and_hidden() {
 }
 
 #[tokio::test]
+async fn who_would_refuse_to_be_asked_is_not() {
+    let scene = Scene::with("portcullis:\n  usage:\n    ask_streams: true\n").await;
+    for (model, asked) in [("old-azure", false), ("azure", true), ("m", true)] {
+        let body = json!({"model": model, "stream": true});
+        assert_eq!(scene.post(CHAT, MASTER, &body).await.status, 200);
+        let sent: Value = scene.provider.next_request().await.json();
+        assert_eq!(sent["stream_options"]["include_usage"] == true, asked, "{model}");
+    }
+    scene.gateway.stop().await;
+    let scene = Scene::with("portcullis:\n  usage:\n    ask_streams: false\n").await;
+    assert_eq!(scene.post(CHAT, MASTER, &json!({"model": "m", "stream": true})).await.status, 200);
+    assert_eq!(scene.provider.next_request().await.json()["stream_options"], Value::Null);
+    scene.gateway.stop().await;
+}
+
+#[tokio::test]
 async fn answers_are_asked_for_in_plain() {
     let scene = Scene::new().await;
     let key = scene.gateway.generate_key(&json!({})).await;

@@ -81,6 +81,8 @@ pub(crate) fn config(provider: &Provider, more: &str) -> String {
         model("m", "openai", "/v1", priced),
         model("claude", "anthropic", "", priced),
         model("flash", "gemini", "", priced),
+        model("old-azure", "azure", "", "").replace("api_key:", "api_version: 2024-02-01, api_key:"),
+        model("azure", "azure", "", "").replace("api_key:", "api_version: 2024-10-21, api_key:"),
         model("free", "openai", "/v1", "input_cost_per_token: 0, output_cost_per_token: 0"),
         model("unpriced", "openai", "/v1", ""),
     ];
