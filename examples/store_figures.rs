@@ -104,6 +104,7 @@ async fn insert(admin: &dyn AdminStore, number: u32) -> anyhow::Result<()> {
         blocked: None,
         spend: 0.0,
         sets_spend: true,
+        budget_reset_at: None,
         settings: Default::default(),
         rotation_count: 0,
         last_rotation_at: None,

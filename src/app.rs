@@ -105,6 +105,7 @@ fn serve_with(source: Source, loaded: Loaded, log: Log) -> Result<()> {
     let served = Arc::clone(&live);
     let state = AdminState {
         store: store.admin(),
+        reports: store.reports(),
         gate: Arc::clone(&gate),
         rules: Arc::clone(&rules),
         deployments: Arc::new(move || deployments.load().deployments()),

@@ -5,6 +5,7 @@
 //! backend only moves them. What must stay true: a write returns after its commit and after this process forgot the
 //! records it touched; a store that cannot be asked says so, and never says that a record does not exist.
 
+mod budgets;
 mod change;
 mod denials;
 mod directory;
@@ -25,6 +26,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join3;
+use portcullis_admin_api::spend::Reports;
 use portcullis_admin_api::store::{AdminStore, StoreError};
 use portcullis_filters::authn::jwt::deny_list::DenyList;
 use portcullis_filters::authn::virtual_key::{KeyHash, KeyStore};
@@ -151,6 +153,12 @@ impl Store {
     #[must_use]
     pub fn admin(&self) -> Arc<dyn AdminStore> {
         Arc::clone(&self.0) as Arc<dyn AdminStore>
+    }
+
+    /// What calls took, for reports.
+    #[must_use]
+    pub fn reports(&self) -> Arc<dyn Reports> {
+        Arc::clone(&self.0) as Arc<dyn Reports>
     }
 
     /// Brings the schema up to date, and fails where [`Self::watch`] would try again.

@@ -157,7 +157,7 @@ fn instant(description: &str) -> Object {
 }
 
 fn details() -> ObjectBuilder {
-    const TIMES: [&str; 4] = ["expires", "last_rotation_at", "created_at", "updated_at"];
+    const TIMES: [&str; 5] = ["budget_reset_at", "expires", "last_rotation_at", "created_at", "updated_at"];
     let fields = KEY_FIELDS.iter().filter(|field| field.place != Place::Request && field.name != "duration");
     let object = fields.fold(ObjectBuilder::new(), |object, field| object.property(field.name, of_kind(field.kind)));
     let object = TIMES.into_iter().fold(object, |object, name| object.property(name, of_format(KnownFormat::DateTime)));

@@ -8,7 +8,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::{Duration, SystemTime};
 
-use time::{Date, Month, OffsetDateTime};
+use time::{Date, Month, OffsetDateTime, Time};
 
 /// A length of time as LiteLLM writes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +76,30 @@ impl Span {
     }
 }
 
+impl Span {
+    /// When a budget that began before `now` begins anew, in UTC, as LiteLLM has it: days at midnight, seven days (a week) on
+    /// a Monday, thirty days and months on the first of a month; anything else this long after `now`.
+    #[must_use]
+    pub fn next_start(self, now: SystemTime) -> Option<SystemTime> {
+        let midnight = OffsetDateTime::from(now).replace_time(Time::MIDNIGHT);
+        let start = match self {
+            Self::Seconds(DAY) => midnight.checked_add(time::Duration::DAY)?,
+            Self::Seconds(WEEK) => {
+                let days = 7 - i64::from(midnight.weekday().number_days_from_monday());
+                midnight.checked_add(time::Duration::days(days))?
+            }
+            Self::Seconds(MONTH) | Self::Months(1) => add_months(midnight.replace_day(1).ok()?, 1)?,
+            Self::Months(months) => add_months(midnight.replace_day(1).ok()?, months)?,
+            Self::Seconds(_) => return self.after(now),
+        };
+        Some(start.into())
+    }
+}
+
+const DAY: u64 = 86_400;
+const WEEK: u64 = 7 * DAY;
+const MONTH: u64 = 30 * DAY;
+
 fn add_months(start: OffsetDateTime, months: u32) -> Option<OffsetDateTime> {
     let zero_based = u64::from(u8::from(start.month())) - 1 + u64::from(months);
     let year = start.year().checked_add(i32::try_from(zero_based / 12).ok()?).filter(|year| *year <= 9999)?;
@@ -107,6 +131,28 @@ mod tests {
         for (text, span) in cases {
             assert_eq!(text.parse(), Ok(span), "{text}");
         }
+    }
+
+    #[test]
+    fn budgets_begin_anew_where_litellm_has_them_begin() {
+        // A Friday.
+        let now = datetime!(2026-11-27 02:41:22 UTC).into();
+        for (text, start) in [
+            ("1d", datetime!(2026-11-28 00:00 UTC)),
+            ("daily", datetime!(2026-11-28 00:00 UTC)),
+            ("7d", datetime!(2026-11-30 00:00 UTC)),
+            ("1w", datetime!(2026-11-30 00:00 UTC)),
+            ("30d", datetime!(2026-12-01 00:00 UTC)),
+            ("monthly", datetime!(2026-12-01 00:00 UTC)),
+            ("3mo", datetime!(2027-02-01 00:00 UTC)),
+            ("1h", datetime!(2026-11-27 03:41:22 UTC)),
+            ("2d", datetime!(2026-11-29 02:41:22 UTC)),
+        ] {
+            assert_eq!(text.parse::<Span>().unwrap().next_start(now), Some(start.into()), "{text}");
+        }
+        let monday = datetime!(2026-11-30 00:00 UTC);
+        let next = Span::Seconds(WEEK).next_start(monday.into());
+        assert_eq!(next, Some(datetime!(2026-12-07 00:00 UTC).into()), "a week that begins now is not over");
     }
 
     #[test]

@@ -13,6 +13,7 @@ pub mod keys;
 pub mod logout;
 pub mod models;
 pub mod routes;
+pub mod spend;
 pub mod store;
 
 mod audit;
@@ -36,6 +37,7 @@ use crate::health::Deployment;
 use crate::keys::rules::KeyRules;
 use crate::logout::LogoutTokens;
 use crate::models::ServedModel;
+use crate::spend::Reports;
 use crate::store::AdminStore;
 
 pub use routes::router;
@@ -45,6 +47,8 @@ pub use routes::router;
 pub struct AdminState {
     /// Where keys and the audit log are kept.
     pub store: Arc<dyn AdminStore>,
+    /// What calls took.
+    pub reports: Arc<dyn Reports>,
     /// Who is let in: the gate of the configuration in force, replaced when that is loaded again.
     pub gate: Arc<ArcSwap<Gate>>,
     /// What the configuration says about keys; replaced likewise.

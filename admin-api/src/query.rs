@@ -82,7 +82,7 @@ impl Parameters {
         if self.problems.is_empty() { Ok(()) } else { Err(Problem::Fields(self.problems)) }
     }
 
-    fn problem(&mut self, kind: &'static str, name: &str, msg: impl Into<std::borrow::Cow<'static, str>>) {
+    pub(crate) fn problem(&mut self, kind: &'static str, name: &str, msg: impl Into<std::borrow::Cow<'static, str>>) {
         self.problems.push(FieldProblem::new(kind, &["query", name], msg));
     }
 }

@@ -17,7 +17,7 @@ use utoipa_swagger_ui::SwaggerUi;
 use crate::authenticate::require;
 use crate::body::{MAX_BODY, MAX_SIGNED_BODY};
 use crate::problem::Problem;
-use crate::{AdminState, audit, document, explain, health, keys, logout, models, tokens};
+use crate::{AdminState, audit, document, explain, health, keys, logout, models, spend, tokens};
 
 /// Who may call a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -161,6 +161,13 @@ fn rows() -> Vec<Row> {
         row(Admin, routes!(tokens::allow_token)),
         row(Admin, routes!(tokens::list_denied)),
         row(Signed, routes!(logout::backchannel_logout)),
+        row(Admin, routes!(spend::spend_logs)),
+        row(Admin, routes!(spend::global_spend)),
+        row(Admin, routes!(spend::global_spend_logs)),
+        row(Admin, routes!(spend::global_spend_keys)),
+        row(Admin, routes!(spend::global_spend_models)),
+        row(Admin, routes!(spend::global_spend_teams)),
+        row(Admin, routes!(spend::daily_activity)),
         row(Admin, routes!(explain::explain)),
         row(Admin, routes!(audit::list_audit)),
         row(Admin, routes!(audit::show_audit)),

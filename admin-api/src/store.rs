@@ -44,6 +44,8 @@ pub struct KeyRow {
     /// Whether a write over this row sets what was spent. Otherwise it stays as calls have made it meanwhile. False in what
     /// is read.
     pub sets_spend: bool,
+    /// When `spend` is set to nothing again; `None` without a `budget_duration`.
+    pub budget_reset_at: Option<SystemTime>,
     /// Every other field that LiteLLM knows, as given (limits, budgets, metadata, tags, ...).
     pub settings: Map<String, Value>,
     /// How often the key string was replaced.

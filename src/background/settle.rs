@@ -19,6 +19,9 @@ const SEARCH: Duration = Duration::from_secs(30);
 /// How often calls are dropped that were kept long enough.
 const SWEEP: Duration = Duration::from_secs(600);
 
+/// How often it is looked whether a budget begins anew.
+const RESET: Duration = Duration::from_secs(1);
+
 /// How long the end of the process waits for the store. What is not posted then is posted by the next process.
 const LAST: Duration = Duration::from_secs(3);
 
@@ -40,12 +43,13 @@ impl Settling {
     /// Posts, for ever.
     pub async fn run(self: Arc<Self>) {
         let mut ticks = interval(EVERY);
-        let (mut searches, mut sweeps) = (interval(SEARCH), interval(SWEEP));
+        let (mut searches, mut sweeps, mut resets) = (interval(SEARCH), interval(SWEEP), interval(RESET));
         loop {
             tokio::select! {
                 _ = ticks.tick() => self.post_closed().await,
                 _ = searches.tick() => self.post_left_behind().await,
                 _ = sweeps.tick() => self.sweep().await,
+                _ = resets.tick() => self.reset_budgets().await,
             }
         }
     }
@@ -79,6 +83,14 @@ impl Settling {
                 }
                 Err(error) => return tracing::warn!(cause = %error, "the journal of usage cannot be searched"),
             }
+        }
+    }
+
+    async fn reset_budgets(&self) {
+        match self.store.reset_budgets(SystemTime::now()).await {
+            Ok(0) => {}
+            Ok(budgets) => tracing::info!(budgets, "budgets began anew"),
+            Err(error) => tracing::debug!(cause = %error, "budgets cannot be looked at now"),
         }
     }
 

@@ -152,6 +152,7 @@ fn may(statement: Statement) -> Step {
 fn as_kept(row: KeyRow) -> KeyRow {
     KeyRow {
         expires: row.expires.map(kept),
+        budget_reset_at: row.budget_reset_at.map(kept),
         last_rotation_at: row.last_rotation_at.map(kept),
         created_at: kept(row.created_at),
         updated_at: kept(row.updated_at),

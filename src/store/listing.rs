@@ -5,6 +5,7 @@
 
 use std::time::SystemTime;
 
+use portcullis_admin_api::spend::{By, CallQuery, SumQuery};
 use portcullis_admin_api::store::{AuditQuery, DenialQuery, KeyQuery, KeySort, KeyStatus};
 use portcullis_filters::authn::jwt::deny_list::DeniedClaim;
 
@@ -88,6 +89,78 @@ pub(super) fn audit(query: &AuditQuery) -> Listing {
     let columns = "id, happened_at, actor, changed_by, source, request_id, action, object_type, object_id, \
                    fields_before, fields_after";
     conditions.listing(columns, "audit_log", &["id"], true, (query.offset, query.limit))
+}
+
+/// Sums of what calls took; what they are not told apart by is empty in each.
+pub(super) fn usage_sums(query: &SumQuery) -> Statement {
+    let column = |by: &By| match by {
+        By::Day => "day",
+        By::Caller => "caller",
+        By::User => "user_id",
+        By::Team => "team_id",
+        By::Model => "model",
+        By::Provider => "provider",
+    };
+    let mut conditions = Conditions::default();
+    // True of every row: there is always something after `WHERE`.
+    conditions.always("requests > 0");
+    if let Some(from) = query.from {
+        conditions.bound("day >= ", "", Param::Integer(from));
+    }
+    if let Some(until) = query.until {
+        conditions.bound("day <= ", "", Param::Integer(until));
+    }
+    conditions.text("caller = ", query.caller.as_deref());
+    conditions.text("user_id = ", query.user_id.as_deref());
+    conditions.text("team_id = ", query.team_id.as_deref());
+    conditions.text("model = ", query.model.as_deref());
+    let apart: Vec<&str> = query.by.iter().map(column).collect();
+    let named = |name: &str, nothing: &str| if apart.contains(&name) { name.to_owned() } else { nothing.to_owned() };
+    let texts = ["caller", "user_id", "team_id", "model", "provider"].map(|name| named(name, "''")).join(", ");
+    let day = named("day", "CAST(0 AS BIGINT)");
+    let counts = [
+        "requests",
+        "input_tokens",
+        "cached_tokens",
+        "cache_written_tokens",
+        "output_tokens",
+        "reasoning_tokens",
+        "picodollars",
+    ];
+    let counts = counts.map(|count| format!("CAST(SUM({count}) AS BIGINT)")).join(", ");
+    let group = if apart.is_empty() { String::new() } else { format!(" GROUP BY {}", apart.join(", ")) };
+    let order = match (query.dearest_first, apart.is_empty()) {
+        (_, true) => String::new(),
+        (true, false) => format!(" ORDER BY SUM(picodollars) DESC, {}", apart.join(", ")),
+        (false, false) => format!(" ORDER BY {}", apart.join(", ")),
+    };
+    let Conditions { sql, mut params } = conditions;
+    params.push(Param::Integer(i64::try_from(query.limit).unwrap_or(i64::MAX)));
+    let sql = format!(
+        "SELECT {day}, {texts}, {counts} FROM usage_by_day WHERE {}{group} HAVING SUM(requests) > 0{order} LIMIT ${}",
+        sql.join(" AND "),
+        params.len()
+    );
+    Statement::composed(sql, params)
+}
+
+/// Single calls, the newest first.
+pub(super) fn usage_calls(query: &CallQuery) -> Statement {
+    let mut conditions = Conditions::default();
+    conditions.always("request_id <> ''");
+    conditions.text("request_id = ", query.request_id.as_deref());
+    conditions.text("caller = ", query.caller.as_deref());
+    conditions.text("user_id = ", query.user_id.as_deref());
+    if let Some(from) = query.from {
+        conditions.bound("began_at >= ", "", Param::Time(from));
+    }
+    if let Some(before) = query.before {
+        conditions.bound("began_at < ", "", Param::Time(before));
+    }
+    let columns = "request_id, began_at, ended_at, caller, user_id, team_id, organization_id, end_user_id, call, model, \
+                   upstream_model, provider, input_tokens, cached_tokens, cache_written_tokens, output_tokens, \
+                   reasoning_tokens, picodollars, is_estimate";
+    conditions.listing(columns, "usage_log", &["began_at", "request_id"], true, (query.offset, query.limit)).page
 }
 
 /// A `WHERE` clause under way, with the values bound in it.

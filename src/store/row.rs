@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
+use portcullis_admin_api::spend::{Call, Sum};
 use portcullis_admin_api::store::{AuditRow, DenialRow, KeyRow, Replay};
 use portcullis_filters::authn::jwt::deny_list::DeniedClaim;
 use portcullis_filters::authn::virtual_key::{KeyHash, KeyLimits, KeyRecord};
@@ -12,6 +13,7 @@ use portcullis_filters::directory::{TeamRecord, UserRecord};
 use portcullis_filters::policy::Policy;
 use portcullis_filters::price::Cost;
 use portcullis_filters::principal::{Budget, Role};
+use portcullis_filters::usage::Usage;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -61,6 +63,10 @@ impl Row<'_> {
         Ok(match self.column::<i64, i64>(column)? {
             Cell::Postgres(number) | Cell::Sqlite(number) => number,
         })
+    }
+
+    fn count(&self, column: usize) -> Read<u64> {
+        u64::try_from(self.integer(column)?).map_err(|error| unreadable(column, error))
     }
 
     pub(super) fn real(&self, column: usize) -> Read<f64> {
@@ -184,6 +190,7 @@ pub(super) fn key_row(row: &Row<'_>) -> Read<KeyRow> {
         blocked: row.truth(11)?,
         spend: row.real(12)?,
         sets_spend: false,
+        budget_reset_at: row.time(22)?,
         settings: row.json(13)?,
         rotation_count: row.integer(14)?,
         last_rotation_at: row.time(15)?,
@@ -258,6 +265,53 @@ pub(super) fn team(row: &Row<'_>) -> Read<TeamRecord> {
         organization_id: row.text(2)?.map(Into::into),
         policy: Policy::new(&models, &[], BTreeMap::new()),
         blocked: row.truth(4)?.unwrap_or(false),
+    })
+}
+
+/// Reads what `listing::usage_sums` selects.
+pub(super) fn usage_sum(row: &Row<'_>) -> Read<Sum> {
+    Ok(Sum {
+        day: row.integer(0)?,
+        caller: row.required(1)?,
+        user_id: row.required(2)?,
+        team_id: row.required(3)?,
+        model: row.required(4)?,
+        provider: row.required(5)?,
+        requests: row.count(6)?,
+        usage: usage(row, 7)?,
+        cost: Cost(row.count(12)?),
+    })
+}
+
+/// Reads what `listing::usage_calls` selects.
+pub(super) fn usage_call(row: &Row<'_>) -> Read<Call> {
+    Ok(Call {
+        request_id: row.required(0)?,
+        began: row.moment(1)?,
+        ended: row.moment(2)?,
+        caller: row.required(3)?,
+        user_id: row.required(4)?,
+        team_id: row.required(5)?,
+        organization_id: row.required(6)?,
+        end_user_id: row.required(7)?,
+        call: row.required(8)?,
+        model: row.required(9)?,
+        upstream_model: row.required(10)?,
+        provider: row.required(11)?,
+        usage: usage(row, 12)?,
+        cost: Cost(row.count(17)?),
+        is_estimate: row.truth(18)?.unwrap_or(false),
+    })
+}
+
+/// The five columns of tokens from this one on.
+fn usage(row: &Row<'_>, first: usize) -> Read<Usage> {
+    Ok(Usage {
+        input: row.count(first)?,
+        cached: row.count(first + 1)?,
+        cache_written: row.count(first + 2)?,
+        output: row.count(first + 3)?,
+        reasoning: row.count(first + 4)?,
     })
 }
 

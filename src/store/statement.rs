@@ -38,7 +38,7 @@ impl Statement {
 /// The columns of a [`KeyRow`], in the order in which `row::key_row` reads and [`key_params`] binds them.
 pub(super) const KEY_COLUMNS: &str = "token, version, key_name, key_alias, user_id, team_id, organization_id, models, \
      allowed_routes, aliases, expires, blocked, spend, settings, rotation_count, last_rotation_at, created_at, \
-     created_by, updated_at, updated_by, deleted_at, deleted_by";
+     created_by, updated_at, updated_by, deleted_at, deleted_by, budget_reset_at";
 
 /// The live key of a hash, or the one it was rotated to. One round trip.
 pub(super) fn find(hash: KeyHash, now: SystemTime) -> Statement {
@@ -80,11 +80,20 @@ pub(super) fn key_by_alias(alias: &str) -> Statement {
     Statement::fixed(sql, vec![Param::Text(alias.to_owned())])
 }
 
+/// Live keys whose budget begins anew by now, at most so many.
+pub(super) fn due_budgets(now: SystemTime, most: i64) -> Statement {
+    let sql = format!(
+        "SELECT {KEY_COLUMNS} FROM virtual_keys WHERE budget_reset_at <= $1 AND deleted_at IS NULL \
+         ORDER BY budget_reset_at, token LIMIT $2"
+    );
+    Statement::fixed(sql, vec![Param::Time(now), Param::Integer(most)])
+}
+
 /// Stores a row under its `version`.
 pub(super) fn insert_key(row: &KeyRow) -> Statement {
     let sql = format!(
         "INSERT INTO virtual_keys ({KEY_COLUMNS}, alias_folded) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, \
-         $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23) RETURNING version"
+         $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24) RETURNING version"
     );
     Statement::fixed(sql, key_params(row))
 }
@@ -96,9 +105,9 @@ pub(super) fn update_key(token: KeyHash, read: i64, row: &KeyRow) -> Statement {
     Statement::fixed(
         "UPDATE virtual_keys SET token = $1, version = $2, key_name = $3, key_alias = $4, user_id = $5, team_id = $6, \
          organization_id = $7, models = $8, allowed_routes = $9, aliases = $10, expires = $11, blocked = $12, \
-         spend = CASE WHEN $26 THEN $13 ELSE spend END, settings = $14, rotation_count = $15, last_rotation_at = $16, created_at = $17, \
-         created_by = $18, updated_at = $19, updated_by = $20, deleted_at = $21, deleted_by = $22, alias_folded = $23 \
-         WHERE token = $24 AND version = $25 RETURNING version",
+         spend = CASE WHEN $27 THEN $13 ELSE spend END, settings = $14, rotation_count = $15, last_rotation_at = $16, created_at = $17, \
+         created_by = $18, updated_at = $19, updated_by = $20, deleted_at = $21, deleted_by = $22, budget_reset_at = $23, \
+         alias_folded = $24 WHERE token = $25 AND version = $26 RETURNING version",
         params,
     )
 }
@@ -127,6 +136,7 @@ fn key_params(row: &KeyRow) -> Vec<Param> {
         (&row.updated_by).into(),
         row.deleted_at.into(),
         (&row.deleted_by).into(),
+        row.budget_reset_at.into(),
         row.key_alias.as_deref().map_or(Param::Null, |alias| Param::Text(folded(alias))),
     ]
 }

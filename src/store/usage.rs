@@ -6,13 +6,16 @@
 use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use async_trait::async_trait;
+use portcullis_admin_api::spend::{Call, CallQuery, Reports, Sum, SumQuery};
 use portcullis_admin_api::store::StoreError;
 use portcullis_filters::authn::virtual_key::KeyHash;
 use portcullis_filters::limits::Posted;
 use portcullis_filters::price::Cost;
 use portcullis_filters::usage::Usage;
 
-use super::row::{Row, Unreadable};
+use super::listing;
+use super::row::{self, Row, Unreadable};
 use super::statement::usage as statement;
 use super::{Backend, Inner, Lane, Store};
 use crate::usage::{Caller, UsageRecord};
@@ -56,7 +59,7 @@ impl Store {
         };
         let sums = match sums {
             Some(sums) => sums,
-            None => self.0.sums(amounts.keys().copied()).await?,
+            None => self.0.totals(amounts.keys().copied()).await?,
         };
         let posted = |((counted_as, amount), sum): ((KeyHash, Cost), Vec<(KeyHash, f64)>)| {
             let (now_as, total) = sum.into_iter().next()?;
@@ -77,8 +80,19 @@ impl Store {
     }
 }
 
+#[async_trait]
+impl Reports for Inner {
+    async fn sums(&self, query: &SumQuery) -> Result<Vec<Sum>, StoreError> {
+        self.read(listing::usage_sums(query), row::usage_sum, Lane::Admin).await
+    }
+
+    async fn calls(&self, query: &CallQuery) -> Result<Vec<Call>, StoreError> {
+        self.read(listing::usage_calls(query), row::usage_call, Lane::Admin).await
+    }
+}
+
 impl Inner {
-    async fn sums(&self, keys: impl Iterator<Item = KeyHash>) -> Result<Vec<Vec<(KeyHash, f64)>>, StoreError> {
+    async fn totals(&self, keys: impl Iterator<Item = KeyHash>) -> Result<Vec<Vec<(KeyHash, f64)>>, StoreError> {
         let mut sums = Vec::new();
         for key in keys {
             sums.push(self.read(statement::spent(key), sum, Lane::Admin).await?);

@@ -54,6 +54,7 @@ impl Node {
         ]);
         let state = AdminState {
             store: store.admin(),
+            reports: store.reports(),
             gate: Arc::new(ArcSwap::from_pointee(Gate { slots: CredentialSlots::default(), authenticators })),
             rules: Arc::new(ArcSwap::from_pointee(KeyRules::new("derivation".into()))),
             deployments: Arc::new(Vec::new),

@@ -154,6 +154,7 @@ pub(crate) fn row(name: &str) -> KeyRow {
         blocked: None,
         spend: 0.0,
         sets_spend: false,
+        budget_reset_at: None,
         settings: Default::default(),
         rotation_count: 0,
         last_rotation_at: None,

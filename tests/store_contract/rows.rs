@@ -36,6 +36,7 @@ async fn a_key_comes_back_as_it_was_stored(place: Place) {
         blocked: Some(false),
         spend: 0.1 + 0.2,
         sets_spend: false,
+        budget_reset_at: Some(at(9)),
         settings: json!({"rpm_limit": 3, "metadata": {"a": [1, 2.5, null]}}).as_object().unwrap().clone(),
         rotation_count: 2,
         last_rotation_at: Some(at(5)),

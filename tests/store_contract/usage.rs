@@ -3,6 +3,7 @@
 use std::time::SystemTime;
 
 use portcullis::usage::{Caller, UsageRecord};
+use portcullis_admin_api::spend::{By, CallQuery, Sum, SumQuery};
 use portcullis_admin_api::store::{KeyRow, Rotation};
 use portcullis_filters::authn::virtual_key::KeyHash;
 use portcullis_filters::limits::Posted;
@@ -17,6 +18,8 @@ crate::contract!(
     a_write_leaves_what_was_spent_meanwhile_unless_it_sets_it,
     many_processes_post_at_once,
     kept_calls_are_dropped_in_time,
+    a_budget_whose_time_is_over_begins_anew_once,
+    sums_and_calls_are_told_apart_as_asked,
 );
 
 const CENT: Cost = Cost(10_000_000_000);
@@ -138,4 +141,76 @@ async fn kept_calls_are_dropped_in_time(place: Place) {
     // Dropped: the same call is kept again, as a new one.
     post(&node, "journal", 2, &[record("1", None)]).await;
     node.store.forget_calls(at(0)).await.unwrap();
+}
+
+async fn a_budget_whose_time_is_over_begins_anew_once(place: Place) {
+    let node = place.node();
+    let settings = serde_json::json!({"max_budget": 1, "budget_duration": "1h"}).as_object().unwrap().clone();
+    let limited = KeyRow { spend: 3.0, budget_reset_at: Some(at(100)), settings, ..row("a") };
+    let key = node.insert(limited).await.unwrap().token;
+    node.insert(KeyRow { spend: 3.0, ..row("b") }).await.unwrap();
+    assert_eq!(node.store.reset_budgets(at(99)).await.unwrap(), 0);
+    let before = node.find(key).await.unwrap().unwrap().limits.clone().unwrap()[0].budget.unwrap();
+    let each = (0..4).map(|_| node.store.reset_budgets(at(100)));
+    let begun = futures_util::future::join_all(each).await;
+    assert_eq!(begun.into_iter().map(Result::unwrap).sum::<usize>(), 1, "whoever comes at once");
+    let after = node.find(key).await.unwrap().unwrap().limits.clone().unwrap()[0].budget.unwrap();
+    assert_eq!((before.spent, after.spent), (Cost::from_dollars(3.0), Cost(0)));
+    assert!(after.version > before.version, "processes that counted along learn of it");
+    let stored = node.admin.key(key).await.unwrap().unwrap();
+    assert_eq!(stored.budget_reset_at, Some(at(100) + std::time::Duration::from_secs(3_600)));
+    assert_eq!(spend(&node, hash("b")).await, 3.0, "a budget without an end");
+}
+
+async fn sums_and_calls_are_told_apart_as_asked(place: Place) {
+    let node = place.node();
+    let day = std::time::Duration::from_secs(86_400);
+    let of = |id: &str, caller: &str, model: &str, at: SystemTime, cents: u64| UsageRecord {
+        caller: Caller { id: caller.to_owned(), team_id: Some("t".to_owned()), ..Caller::default() },
+        model: model.to_owned(),
+        began: at,
+        ended: at,
+        cost: Cost(cents * CENT.0),
+        ..record(id, None)
+    };
+    let records = [
+        of("1", "a", "m", at(0), 1),
+        of("2", "a", "n", at(0), 2),
+        of("3", "b", "m", at(0) + day, 4),
+        of("4", "b", "m", at(0) + day, 8),
+    ];
+    post(&node, "journal", 1, &records).await;
+    let reports = node.store.reports();
+    let today = 1_780_000_000 / 86_400;
+    let sums = async |query: SumQuery| {
+        let found = reports.sums(&SumQuery { limit: 10, ..query }).await.unwrap();
+        let shown = |sum: Sum| (sum.day, sum.caller, sum.model, sum.requests, sum.usage.input, sum.cost.0 / CENT.0);
+        found.into_iter().map(shown).collect::<Vec<_>>()
+    };
+    let text = str::to_owned;
+    assert_eq!(sums(SumQuery::default()).await, [(0, text(""), text(""), 4, 40, 15)]);
+    let by = |by: &[By]| SumQuery { by: by.to_vec(), ..SumQuery::default() };
+    assert_eq!(
+        sums(by(&[By::Day])).await,
+        [(today, text(""), text(""), 2, 20, 3), (today + 1, text(""), text(""), 2, 20, 12)]
+    );
+    let dearest = SumQuery { dearest_first: true, ..by(&[By::Caller]) };
+    assert_eq!(sums(dearest).await, [(0, text("b"), text(""), 2, 20, 12), (0, text("a"), text(""), 2, 20, 3)]);
+    let narrowed = SumQuery { caller: Some(text("a")), until: Some(today), ..by(&[By::Model]) };
+    assert_eq!(sums(narrowed).await, [(0, text(""), text("m"), 1, 10, 1), (0, text(""), text("n"), 1, 10, 2)]);
+    assert_eq!(sums(SumQuery { from: Some(today + 2), ..SumQuery::default() }).await, []);
+
+    let calls = async |query: CallQuery| {
+        let found = reports.calls(&CallQuery { limit: 10, ..query }).await.unwrap();
+        found.into_iter().map(|call| call.request_id).collect::<Vec<_>>()
+    };
+    assert_eq!(calls(CallQuery::default()).await, ["4", "3", "2", "1"]);
+    assert_eq!(calls(CallQuery { caller: Some(text("a")), offset: 1, ..CallQuery::default() }).await, ["1"]);
+    assert_eq!(calls(CallQuery { request_id: Some(text("3")), ..CallQuery::default() }).await, ["3"]);
+    assert_eq!(calls(CallQuery { before: Some(at(1)), ..CallQuery::default() }).await, ["2", "1"]);
+    let call = reports.calls(&CallQuery { limit: 1, ..CallQuery::default() }).await.unwrap().remove(0);
+    assert_eq!(
+        (call.began, call.usage, call.cost, &*call.team_id),
+        (at(0) + day, records[3].usage, Cost(8 * CENT.0), "t")
+    );
 }

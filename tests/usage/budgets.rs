@@ -103,3 +103,22 @@ async fn a_rotated_key_goes_on_with_what_it_has_spent() {
     scene.spent(&new, 3.0 * COST).await;
     scene.gateway.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_budget_of_a_second_begins_anew_after_it() {
+    let scene = Scene::new().await;
+    let key = scene.gateway.generate_key(&json!({"max_budget": 0.2, "budget_duration": "1s"})).await;
+    assert!(scene.info(&key).await["budget_reset_at"].is_string());
+    scene.provider.script_all(dear());
+    let refused_then_open = async {
+        for wanted in [429, 200, 429, 200] {
+            while scene.chat(&key).await.status != wanted {
+                tokio::task::yield_now().await;
+            }
+        }
+    };
+    portcullis_bench::within("two new budgets", refused_then_open).await;
+    scene.update(&key, json!({"budget_duration": null})).await;
+    assert!(scene.info(&key).await["budget_reset_at"].is_null());
+    scene.gateway.stop().await;
+}

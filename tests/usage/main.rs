@@ -6,6 +6,7 @@
 mod budgets;
 mod crash;
 mod forms;
+mod reports;
 mod scene;
 mod streams;
 #[path = "../support/mod.rs"]

@@ -76,6 +76,10 @@ pub(crate) fn apply(row: &mut KeyRow, given: &Map<String, Value>, now: SystemTim
             "blocked" => row.blocked = value.as_bool().or(row.blocked),
             "duration" if value.is_null() || value == "-1" => row.expires = None,
             "duration" => row.expires = Some(ending("duration", value, now)?),
+            "budget_duration" => {
+                row.budget_reset_at = value.as_str().map(|_| next_start(value, now)).transpose()?;
+                keep(row, name, value);
+            }
             _ => keep(row, name, value),
         }
     }
@@ -85,6 +89,13 @@ pub(crate) fn apply(row: &mut KeyRow, given: &Map<String, Value>, now: SystemTim
         None => {}
     }
     Ok(())
+}
+
+fn next_start(value: &Value, now: SystemTime) -> Result<SystemTime, Problem> {
+    ending("budget_duration", value, now)?;
+    let span: Option<Span> = value.as_str().and_then(|text| text.parse().ok());
+    let start = span.and_then(|span| span.next_start(now));
+    start.ok_or_else(|| Problem::invalid("budget_duration", "Invalid budget_duration: it ends after the year 9999"))
 }
 
 fn ending(name: &'static str, value: &Value, now: SystemTime) -> Result<SystemTime, Problem> {

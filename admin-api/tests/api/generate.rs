@@ -24,7 +24,7 @@ fn empty_answer() -> Value {
         "object_permission": null, "access_group_ids": null, "allowed_passthrough_routes": null,
         "denied_passthrough_routes": null, "allowed_vector_store_indexes": null, "enable_prompt_caching": null,
         "throttle_on_budget_exceeded": null, "default_estimated_output_tokens": null,
-        "default_estimated_output_tokens_per_model": null, "litellm_budget_table": null,
+        "default_estimated_output_tokens_per_model": null, "litellm_budget_table": null, "budget_reset_at": null,
         "router_settings": {
             "routing_strategy_args": null, "routing_strategy": null, "model_group_retry_policy": null,
             "allowed_fails": null, "cooldown_time": null, "num_retries": null, "timeout": null, "max_retries": null,

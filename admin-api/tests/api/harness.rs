@@ -94,6 +94,7 @@ impl Api {
         };
         let state = AdminState {
             store: store.clone(),
+            reports: store.clone(),
             gate: Arc::new(ArcSwap::from_pointee(gate)),
             rules: Arc::new(ArcSwap::from_pointee(rules)),
             deployments: Arc::new(Vec::new),
