@@ -95,7 +95,7 @@ impl Author {
 }
 
 /// Replaces what may be a credential: texts under names that say so, and texts that look like an API key.
-fn redacted(value: Value) -> Value {
+pub(crate) fn redacted(value: Value) -> Value {
     match value {
         Value::Object(fields) => fields
             .into_iter()

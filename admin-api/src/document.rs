@@ -15,12 +15,12 @@ use utoipa::{PartialSchema, ToSchema};
 
 use crate::keys::fields::{Field, GENERATE_FIELDS, KEY_FIELDS, Kind, Place, ROTATE_FIELDS, UPDATE_FIELDS};
 use crate::routes::Role;
+use crate::teams::fields::{NEW_TEAM_FIELDS, TEAM_FIELDS, UPDATE_TEAM_FIELDS};
 
 /// The document without its paths.
 pub(crate) fn open_api() -> OpenApi {
     let bearer = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
-    let about =
-        "Virtual keys, denied tokens, audit log and health. Paths, fields and answers are those of LiteLLM's proxy.";
+    let about = "Virtual keys, teams, denied tokens, audit log and health. Paths, fields and answers are those of LiteLLM's proxy.";
     OpenApiBuilder::new()
         .info(
             InfoBuilder::new()
@@ -102,6 +102,28 @@ schema! {
     KeyPage = page().property("keys", ArrayBuilder::new().description(Some("Hashes, or whole keys if asked for")));
     /// A page of aliases.
     AliasPage = page().property("aliases", list(text("An alias"))).property("size", typed(Type::Integer));
+    /// Body of `/team/new`.
+    NewTeamRequest = request(&[TEAM_FIELDS, NEW_TEAM_FIELDS]);
+    /// Body of `/team/update`.
+    UpdateTeamRequest = request(&[TEAM_FIELDS, UPDATE_TEAM_FIELDS]).required("team_id");
+    /// A team by its id.
+    NamedTeam = ObjectBuilder::new().property("team_id", text("The team's id")).required("team_id");
+    /// Teams by their ids.
+    TeamsRequest = ObjectBuilder::new().property("team_ids", list(text("A team's id"))).required("team_ids");
+    /// A team as stored.
+    TeamDetails = team();
+    /// A team after a change.
+    UpdatedTeam = ObjectBuilder::new().property("team_id", typed(Type::String)).property("data", team());
+    /// A team, its newest keys and its memberships.
+    TeamInfo = ObjectBuilder::new()
+        .property("team_id", typed(Type::String))
+        .property("team_info", team())
+        .property("keys", list(state()))
+        .property("team_memberships", list(typed(Type::Object)));
+    /// A page of teams.
+    TeamPage = ["total", "page", "page_size", "total_pages"].into_iter()
+        .fold(ObjectBuilder::new(), |page, name| page.property(name, typed(Type::Integer)))
+        .property("teams", list(team()));
     /// Body of `/token/deny`: exactly one of `jti`, `sub` and `sid`.
     DenyTokenRequest = named_token()
         .property("issued_until", instant("Only tokens issued until then; left out: all"))
@@ -167,6 +189,17 @@ fn details() -> ObjectBuilder {
         .property("created_by", typed(Type::String))
         .property("updated_by", typed(Type::String))
         .property("rotation_count", typed(Type::Integer))
+}
+
+fn team() -> ObjectBuilder {
+    let object =
+        TEAM_FIELDS.iter().fold(ObjectBuilder::new(), |object, field| object.property(field.name, of_kind(field.kind)));
+    object
+        .property("team_id", typed(Type::String))
+        .property("spend", typed(Type::Number))
+        .property("members_with_roles", list(typed(Type::Object)))
+        .property("created_at", of_format(KnownFormat::DateTime))
+        .property("updated_at", of_format(KnownFormat::DateTime))
 }
 
 fn state() -> ObjectBuilder {

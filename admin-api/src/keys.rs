@@ -32,7 +32,7 @@ use crate::timestamp::{iso8601, iso8601_or_null, now};
 pub(crate) const OPERATOR: &str = "default_user_id";
 
 /// How often a write that lost against another one is tried again.
-const ATTEMPTS: usize = 5;
+pub(crate) const ATTEMPTS: usize = 5;
 
 /// A new row with nothing set.
 pub(crate) fn blank(token: KeyHash, now: SystemTime, by: &str) -> KeyRow {
@@ -109,7 +109,7 @@ pub(crate) async fn rewrite(
             done => return Ok(done?),
         }
     }
-    Err(Problem::contended())
+    Err(Problem::contended("key"))
 }
 
 /// The key as an answer shows it: every field that LiteLLM knows, given or not, and the columns. Holds no secret.
@@ -177,7 +177,7 @@ fn status(row: &KeyRow, now: SystemTime) -> KeyStatus {
 }
 
 /// The only field of a small request body, a text; anything else in it is refused.
-fn only_text(mut body: Map<String, Value>, name: &'static str) -> Result<String, Problem> {
+pub(crate) fn only_text(mut body: Map<String, Value>, name: &'static str) -> Result<String, Problem> {
     let mut problems = Vec::new();
     let text = match body.remove(name) {
         Some(Value::String(text)) => text,

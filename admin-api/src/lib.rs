@@ -20,8 +20,10 @@ mod audit;
 mod authenticate;
 mod body;
 mod document;
+mod identifier;
 mod problem;
 mod query;
+mod teams;
 mod timestamp;
 mod tokens;
 

@@ -65,10 +65,15 @@ impl Problem {
         Self::Refused(StatusCode::NOT_FOUND, "not_found_error", "Key not found in database".into(), Some("key"))
     }
 
+    /// No such team, as far as this caller may know.
+    pub(crate) fn team_not_found() -> Self {
+        Self::Refused(StatusCode::NOT_FOUND, "not_found_error", "Team not found".into(), Some("team_id"))
+    }
+
     /// The request lost against others often enough.
-    pub(crate) fn contended() -> Self {
-        let message = "The key is being changed by other requests; read it again before changing it";
-        Self::Refused(StatusCode::CONFLICT, "bad_request_error", message.into(), Some("key"))
+    pub(crate) fn contended(param: &'static str) -> Self {
+        let message = "It is being changed by other requests; read it again before changing it";
+        Self::Refused(StatusCode::CONFLICT, "bad_request_error", message.into(), Some(param))
     }
 
     pub(crate) fn field(problem: FieldProblem) -> Self {
@@ -107,7 +112,11 @@ impl From<StoreError> for Problem {
                 "A key with this alias exists already; aliases must be unique".into(),
                 Some("key_alias"),
             ),
-            StoreError::Conflict => Self::contended(),
+            StoreError::IdTaken => {
+                let message = "This id is taken; choose a different one";
+                Self::Refused(StatusCode::BAD_REQUEST, "bad_request_error", message.into(), None)
+            }
+            StoreError::Conflict => Self::contended("key"),
             StoreError::DenyListFull => Self::Refused(
                 StatusCode::INSUFFICIENT_STORAGE,
                 "bad_request_error",

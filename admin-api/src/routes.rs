@@ -17,7 +17,7 @@ use utoipa_swagger_ui::SwaggerUi;
 use crate::authenticate::require;
 use crate::body::{MAX_BODY, MAX_SIGNED_BODY};
 use crate::problem::Problem;
-use crate::{AdminState, audit, document, explain, health, keys, logout, models, spend, tokens};
+use crate::{AdminState, audit, document, explain, health, keys, logout, models, spend, teams, tokens};
 
 /// Who may call a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -157,6 +157,14 @@ fn rows() -> Vec<Row> {
         row(Admin, routes!(keys::delete::delete_keys)),
         row(Admin, routes!(keys::rotate::regenerate_key)),
         row(Admin, routes!(keys::rotate::regenerate_key_in_path)),
+        row(Admin, routes!(teams::new::new_team)),
+        row(Admin, routes!(teams::info::team_info)),
+        row(Admin, routes!(teams::info::list_teams)),
+        row(Admin, routes!(teams::info::list_teams_v2)),
+        row(Admin, routes!(teams::update::update_team)),
+        row(Admin, routes!(teams::update::block_team)),
+        row(Admin, routes!(teams::update::unblock_team)),
+        row(Admin, routes!(teams::delete::delete_teams)),
         row(Admin, routes!(tokens::deny_token)),
         row(Admin, routes!(tokens::allow_token)),
         row(Admin, routes!(tokens::list_denied)),

@@ -11,6 +11,10 @@ use portcullis_filters::authn::jwt::deny_list::DeniedClaim;
 use portcullis_filters::authn::virtual_key::KeyHash;
 use serde_json::{Map, Value};
 
+mod people;
+
+pub use people::{MemberChange, MemberRole, TeamMember, TeamQuery, TeamRow};
+
 /// One virtual key as it is kept. A deleted key keeps its row, so that its history can be read and its string can never
 /// be issued again.
 #[derive(Clone, Debug, PartialEq)]
@@ -255,6 +259,9 @@ pub enum StoreError {
     /// A live key has this alias.
     #[error("a key with this alias exists already")]
     AliasTaken,
+    /// A user or a team of this id exists.
+    #[error("the id is taken")]
+    IdTaken,
     /// The row was written by somebody else since it was read, or is gone. Read it again and decide again.
     #[error("the row has changed since it was read")]
     Conflict,
@@ -306,6 +313,28 @@ pub trait AdminStore: Send + Sync + 'static {
         offset: u64,
         limit: u64,
     ) -> Result<Page<String>, StoreError>;
+
+    /// Stores a new team with its members. [`StoreError::IdTaken`] if there is one of its id.
+    async fn insert_team(&self, row: TeamRow, audit: AuditRow) -> Result<TeamRow, StoreError>;
+
+    /// The team of this id, with its members.
+    async fn team(&self, team_id: &str) -> Result<Option<TeamRow>, StoreError>;
+
+    /// Replaces the team of the same id if its version is still `row.version`, and does `changes` to its members; returns
+    /// it as stored. Who is among `row.members` decides nothing.
+    async fn replace_team(
+        &self,
+        row: TeamRow,
+        changes: Vec<MemberChange>,
+        audit: AuditRow,
+    ) -> Result<TeamRow, StoreError>;
+
+    /// Ends a team that still has the version of `row`: its memberships, and every live key of it, which counts as deleted
+    /// at `row.updated_at` by `row.updated_by`.
+    async fn delete_team(&self, row: TeamRow, audit: AuditRow) -> Result<(), StoreError>;
+
+    /// A page of teams with their members, the newest first.
+    async fn teams(&self, query: &TeamQuery) -> Result<Page<TeamRow>, StoreError>;
 
     /// The denial of this name, in force or not.
     async fn denial(&self, claim: DeniedClaim, issuer: &str, value: &str) -> Result<Option<DenialRow>, StoreError>;

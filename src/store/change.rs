@@ -6,9 +6,9 @@
 use std::time::SystemTime;
 use std::vec::IntoIter;
 
-use portcullis_admin_api::store::{AuditRow, DenialRow, KeyRow, Rotation, StoreError};
+use portcullis_admin_api::store::{AuditRow, DenialRow, KeyRow, MemberChange, Rotation, StoreError, TeamRow};
 use portcullis_filters::authn::virtual_key::KeyHash;
-use portcullis_filters::directory::Enrolment;
+use portcullis_filters::directory::{Enrolment, TeamName};
 
 use super::invalidation::Touched;
 use super::param::kept;
@@ -18,10 +18,10 @@ use super::{directory, enrolments};
 /// A write under way, and what it is answered with.
 pub(super) struct Change<T> {
     steps: Vec<Step>,
-    /// What it is known to touch. The hashes within a grace period of [`Self::active`] come on top.
+    /// What it is known to touch.
     pub(super) touched: Touched,
-    /// The key whose grace hashes are touched as well: under its hash before the write.
-    pub(super) active: Option<KeyHash>,
+    /// Selects the hashes that it touches besides, as they are before its first step.
+    pub(super) also: Option<Statement>,
     /// Makes the answer from the write's epoch.
     pub(super) answer: Box<dyn FnOnce(i64) -> T + Send>,
 }
@@ -95,7 +95,46 @@ impl Change<KeyRow> {
 
     fn of_key(steps: Vec<Step>, touched: Vec<KeyHash>, active: KeyHash, row: KeyRow) -> Self {
         let row = KeyRow { sets_spend: false, ..row };
-        Self { steps, touched: Touched::Records(touched), active: Some(active), answer: Box::new(|_| row) }
+        let also = statement::grace_tokens(active);
+        Self { steps, touched: Touched::Records(touched), also: Some(also), answer: Box::new(|_| row) }
+    }
+}
+
+impl Change<TeamRow> {
+    /// A new team and its members.
+    pub(super) fn insert_team(row: TeamRow, audit: &AuditRow) -> Self {
+        let row = TeamRow { version: 1, ..team_as_kept(row) };
+        let mut steps = vec![must(people::insert_team(&row), StoreError::IdTaken)];
+        steps.extend(row.members.iter().map(|member| may(people::put_member(&row.team_id, member))));
+        steps.push(may(statement::insert_audit(audit)));
+        let touched = Touched::Records(names_of(&row.team_id, [&row.team_alias]));
+        Self { steps, touched, also: None, answer: Box::new(|_| row) }
+    }
+
+    /// Other values for a team, whose name was `known_as`, and changes to its members.
+    pub(super) fn replace_team(
+        row: TeamRow,
+        known_as: &Option<String>,
+        changes: &[MemberChange],
+        audit: &AuditRow,
+    ) -> Self {
+        let read = row.version;
+        let mut row = TeamRow { version: read.saturating_add(1), ..team_as_kept(row) };
+        let mut steps = vec![must(people::update_team(read, &row), StoreError::Conflict)];
+        for change in changes {
+            row.members.retain(|member| member.user_id != *change.user_id());
+            match change {
+                MemberChange::Put(member) => {
+                    steps.push(may(people::put_member(&row.team_id, member)));
+                    row.members.push(member.clone());
+                }
+                MemberChange::Remove(user_id) => steps.push(may(people::remove_member(&row.team_id, user_id))),
+            }
+        }
+        row.members.sort_by(|one, other| one.user_id.cmp(&other.user_id));
+        steps.push(may(statement::insert_audit(audit)));
+        let touched = Touched::Records(names_of(&row.team_id, [&row.team_alias, known_as]));
+        Self { steps, touched, also: None, answer: Box::new(|_| row) }
     }
 }
 
@@ -112,11 +151,25 @@ impl Change<DenialRow> {
         let write = if row.epoch == 0 { denials::insert(&row) } else { denials::update(&row) };
         let steps = vec![must(write, StoreError::Conflict), may(statement::insert_audit(audit))];
         let answer = Box::new(move |epoch| DenialRow { epoch, ..row });
-        Self { steps, touched: Touched::DenyList, active: None, answer }
+        Self { steps, touched: Touched::DenyList, also: None, answer }
     }
 }
 
 impl Change<()> {
+    /// The end of a team, its memberships and its keys. The keys are many, perhaps: one statement for all of them.
+    pub(super) fn delete_team(row: &TeamRow, audit: &AuditRow) -> Self {
+        Self {
+            steps: vec![
+                must(people::delete_team(&row.team_id, row.version), StoreError::Conflict),
+                may(people::delete_keys_of_team(&row.team_id, row.updated_at, &row.updated_by)),
+                may(statement::insert_audit(audit)),
+            ],
+            touched: Touched::Records(names_of(&row.team_id, [&row.team_alias])),
+            also: Some(people::hashes_of_team(&row.team_id)),
+            answer: Box::new(|_| ()),
+        }
+    }
+
     /// Rows of users and teams that are not there yet, each with its audit row.
     pub(super) fn enrol(batch: &[Enrolment], at: SystemTime) -> Self {
         let each = |enrolment: &Enrolment| {
@@ -127,7 +180,7 @@ impl Change<()> {
         Self {
             steps: batch.iter().flat_map(each).collect(),
             touched: Touched::Records(touched),
-            active: None,
+            also: None,
             answer: Box::new(|_| ()),
         }
     }
@@ -146,6 +199,16 @@ fn must(statement: Statement, otherwise: StoreError) -> Step {
 
 fn may(statement: Statement) -> Step {
     Step { statement, otherwise: Otherwise::GoOn }
+}
+
+/// The names under which a team is remembered.
+fn names_of<const N: usize>(id: &str, aliases: [&Option<String>; N]) -> Vec<KeyHash> {
+    let aliases = aliases.into_iter().flatten().map(|alias| directory::team(TeamName::Alias(alias)));
+    std::iter::once(directory::team(TeamName::Id(id))).chain(aliases).collect()
+}
+
+fn team_as_kept(row: TeamRow) -> TeamRow {
+    TeamRow { created_at: kept(row.created_at), updated_at: kept(row.updated_at), ..row }
 }
 
 /// The row as it will be read back: times lose what is finer than a microsecond.

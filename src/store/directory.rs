@@ -78,7 +78,7 @@ fn user(id: &str) -> KeyHash {
     KeyHash::of(&format!("user:{id}"))
 }
 
-fn team(name: TeamName<'_>) -> KeyHash {
+pub(super) fn team(name: TeamName<'_>) -> KeyHash {
     KeyHash::of(&match name {
         TeamName::Id(id) => format!("team:{id}"),
         TeamName::Alias(alias) => format!("team-alias:{alias}"),

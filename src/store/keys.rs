@@ -1,12 +1,14 @@
 //! The two contracts, in terms of statements: what the hot path reads, and what the management API reads and writes.
 
+use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use async_trait::async_trait;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use portcullis_admin_api::store::{
-    AdminStore, AuditQuery, AuditRow, DenialQuery, DenialRow, KeyQuery, KeyRow, Page, Replay, Rotation, StoreError,
+    AdminStore, AuditQuery, AuditRow, DenialQuery, DenialRow, KeyQuery, KeyRow, MemberChange, Page, Replay, Rotation,
+    StoreError, TeamMember, TeamQuery, TeamRow,
 };
 use portcullis_filters::authn::jwt::deny_list::DeniedClaim;
 use portcullis_filters::authn::virtual_key::{KeyHash, KeyRecord, KeyStore, StoreUnavailable};
@@ -14,6 +16,7 @@ use portcullis_filters::authn::virtual_key::{KeyHash, KeyRecord, KeyStore, Store
 use super::change::Change;
 use super::listing::{self, Listing};
 use super::row::{self, Row, Unreadable};
+use super::statement::people;
 use super::{Inner, Lane, statement};
 
 impl KeyStore for Inner {
@@ -67,6 +70,41 @@ impl AdminStore for Inner {
         self.page(listing::aliases(search, team_id, offset, limit), row::alias).await
     }
 
+    async fn insert_team(&self, row: TeamRow, audit: AuditRow) -> Result<TeamRow, StoreError> {
+        self.write(Change::insert_team(row, &audit)).await
+    }
+
+    async fn team(&self, team_id: &str) -> Result<Option<TeamRow>, StoreError> {
+        // The row before its members: a write in between moves the version that the next write has to name.
+        let row = self.read(people::team_row(team_id), row::team_row, Lane::Admin).await.map(first)?;
+        let Some(row) = row else { return Ok(None) };
+        let members = self.read(people::members(team_id), row::member, Lane::Admin).await?;
+        Ok(with_members(vec![row], members).pop())
+    }
+
+    async fn replace_team(
+        &self,
+        row: TeamRow,
+        changes: Vec<MemberChange>,
+        audit: AuditRow,
+    ) -> Result<TeamRow, StoreError> {
+        let known = self.read(people::team_row(&row.team_id), row::team_row, Lane::Admin).await.map(first)?;
+        let known_as = known.and_then(|known| known.team_alias);
+        self.write(Change::replace_team(row, &known_as, &changes, &audit)).await
+    }
+
+    async fn delete_team(&self, row: TeamRow, audit: AuditRow) -> Result<(), StoreError> {
+        self.write(Change::delete_team(&row, &audit)).await
+    }
+
+    async fn teams(&self, query: &TeamQuery) -> Result<Page<TeamRow>, StoreError> {
+        let listing = listing::teams(query);
+        let members = people::members_of(&listing.page);
+        let page = self.page(listing, row::team_row).await?;
+        let members = self.read(members, row::member, Lane::Admin).await?;
+        Ok(Page { rows: with_members(page.rows, members), total: page.total })
+    }
+
     async fn denial(&self, claim: DeniedClaim, issuer: &str, value: &str) -> Result<Option<DenialRow>, StoreError> {
         self.read(statement::denials::denial(claim, issuer, value), row::denial_row, Lane::Admin).await.map(first)
     }
@@ -98,6 +136,18 @@ impl Inner {
         let total = self.read(listing.total, row::number, Lane::Admin).await?;
         Ok(Page { rows, total: first(total).and_then(|total| u64::try_from(total).ok()).unwrap_or(0) })
     }
+}
+
+/// Gives each team its members.
+fn with_members(mut teams: Vec<TeamRow>, members: Vec<(String, TeamMember)>) -> Vec<TeamRow> {
+    let mut of_team = BTreeMap::<String, Vec<TeamMember>>::new();
+    for (team_id, member) in members {
+        of_team.entry(team_id).or_default().push(member);
+    }
+    for team in &mut teams {
+        team.members = of_team.remove(&team.team_id).unwrap_or_default();
+    }
+    teams
 }
 
 fn first<T>(rows: Vec<T>) -> Option<T> {

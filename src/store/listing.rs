@@ -6,11 +6,11 @@
 use std::time::SystemTime;
 
 use portcullis_admin_api::spend::{By, CallQuery, SumQuery};
-use portcullis_admin_api::store::{AuditQuery, DenialQuery, KeyQuery, KeySort, KeyStatus};
+use portcullis_admin_api::store::{AuditQuery, DenialQuery, KeyQuery, KeySort, KeyStatus, TeamQuery};
 use portcullis_filters::authn::jwt::deny_list::DeniedClaim;
 
 use super::param::Param;
-use super::statement::{KEY_COLUMNS, Statement, denials, folded};
+use super::statement::{KEY_COLUMNS, Statement, denials, folded, people};
 
 /// A page and the count of all rows that it is taken from.
 pub(super) struct Listing {
@@ -64,6 +64,21 @@ pub(super) fn aliases(search: Option<&str>, team_id: Option<&str>, offset: u64, 
         conditions.contains("alias_folded", part);
     }
     conditions.listing("key_alias", "virtual_keys", &["key_alias"], false, (offset, limit))
+}
+
+pub(super) fn teams(query: &TeamQuery) -> Listing {
+    let mut conditions = Conditions::default();
+    // True of every row: there is always something after `WHERE`.
+    conditions.always("version > 0");
+    conditions.text("team_id = ", query.team_id.as_deref());
+    conditions.text("team_alias = ", query.alias.as_deref());
+    conditions.text("organization_id = ", query.organization_id.as_deref());
+    if let Some(user_id) = &query.user_id {
+        let condition = "team_id IN (SELECT team_id FROM team_members WHERE user_id = ";
+        conditions.bound(condition, ")", Param::Text(user_id.clone()));
+    }
+    let order = ["created_at", "team_id"];
+    conditions.listing(people::TEAM_COLUMNS, "teams", &order, true, (query.offset, query.limit))
 }
 
 pub(super) fn denials(query: &DenialQuery) -> Listing {

@@ -14,7 +14,6 @@ use arc_swap::ArcSwapOption;
 use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime};
 use futures_util::future::try_join_all;
 use portcullis_admin_api::store::StoreError;
-use portcullis_filters::authn::virtual_key::KeyHash;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -119,8 +118,8 @@ impl Postgres {
     pub(super) async fn write<T: Send + 'static>(&self, mut change: Change<T>) -> Result<T, StoreError> {
         let this = self.clone();
         self.on_control(async move {
-            let (steps, active, touches) = (change.take_steps(), change.active, &mut change.touched);
-            let work = async move |client: &mut Object| commit(client, steps, active, touches).await;
+            let (steps, also, touches) = (change.take_steps(), change.also.take(), &mut change.touched);
+            let work = async move |client: &mut Object| commit(client, steps, also, touches).await;
             let done = this.within(this.0.settings.admin_timeout, work).await;
             match &done {
                 Ok(epoch) => this.0.invalidation.committed(*epoch, &change.touched),
@@ -239,15 +238,14 @@ fn session(bound: Duration) -> String {
 async fn commit(
     client: &mut Object,
     mut steps: IntoIter<Step>,
-    active: Option<KeyHash>,
+    also: Option<Statement>,
     touched: &mut Touched,
 ) -> Result<i64, Failure> {
     let transaction = client.transaction().await?;
     let epoch = transaction.query_one(&statement::next_epoch().sql as &str, &[]).await?.try_get(0)?;
-    if let Some(active) = active {
-        let graced = statement::grace_tokens(active);
-        let graced = transaction.query(&graced.sql as &str, &bound(&graced.params)).await?;
-        touched.and(graced.iter().map(|row| Row::Postgres(row).hash(0)).collect::<Result<Vec<_>, _>>()?);
+    if let Some(also) = also {
+        let more = transaction.query(&also.sql as &str, &bound(&also.params)).await?;
+        touched.and(more.iter().map(|row| Row::Postgres(row).hash(0)).collect::<Result<Vec<_>, _>>()?);
     }
     while let Some(step) = steps.next() {
         let prepared = transaction.prepare_cached(&step.statement.sql).await?;

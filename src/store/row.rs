@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use portcullis_admin_api::spend::{Call, Sum};
-use portcullis_admin_api::store::{AuditRow, DenialRow, KeyRow, Replay};
+use portcullis_admin_api::store::{AuditRow, DenialRow, KeyRow, MemberRole, Replay, TeamMember, TeamRow};
 use portcullis_filters::authn::jwt::deny_list::DeniedClaim;
 use portcullis_filters::authn::virtual_key::{KeyHash, KeyLimits, KeyRecord};
 use portcullis_filters::directory::{TeamRecord, UserRecord};
@@ -313,6 +313,37 @@ fn usage(row: &Row<'_>, first: usize) -> Read<Usage> {
         output: row.count(first + 3)?,
         reasoning: row.count(first + 4)?,
     })
+}
+
+/// Reads `statement::people::TEAM_COLUMNS`; the members are read by themselves.
+pub(super) fn team_row(row: &Row<'_>) -> Read<TeamRow> {
+    Ok(TeamRow {
+        team_id: row.required(0)?,
+        version: row.integer(1)?,
+        team_alias: row.text(2)?,
+        organization_id: row.text(3)?,
+        models: row.json(4)?,
+        blocked: row.truth(5)?.ok_or_else(|| unreadable(5, "null"))?,
+        spend: row.real(6)?,
+        settings: row.json(7)?,
+        members: Vec::new(),
+        created_at: row.moment(8)?,
+        created_by: row.text(9)?,
+        updated_at: row.moment(10)?,
+        updated_by: row.text(11)?,
+    })
+}
+
+/// Reads the team and the member that the statements of members select.
+pub(super) fn member(row: &Row<'_>) -> Read<(String, TeamMember)> {
+    let member = TeamMember {
+        user_id: row.required(1)?,
+        user_email: row.text(2)?,
+        role: MemberRole::named(&row.required(3)?).ok_or_else(|| unreadable(3, "not a role"))?,
+        settings: row.json(4)?,
+        spend: row.real(5)?,
+    };
+    Ok((row.required(0)?, member))
 }
 
 /// Reads the alias that `listing::aliases` selects.

@@ -105,8 +105,8 @@ fn commit<T>(connection: &mut Connection, mut change: Change<T>, invalidation: &
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(Failure::from)?;
     let epoch = rows(&transaction, &statement::next_epoch(), row::number)?;
     let epoch = epoch.into_iter().next().ok_or_else(|| StoreError::Unavailable("the epoch is missing".to_owned()))?;
-    if let Some(active) = change.active {
-        change.touched.and(rows(&transaction, &statement::grace_tokens(active), |row| row.hash(0))?);
+    if let Some(also) = &change.also {
+        change.touched.and(rows(&transaction, also, |row| row.hash(0))?);
     }
     let mut steps = change.take_steps();
     while let Some(step) = steps.next() {

@@ -11,6 +11,7 @@ mod opened;
 mod outage;
 mod rotation;
 mod rows;
+mod teams;
 mod tls;
 mod usage;
 

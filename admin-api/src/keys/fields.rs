@@ -59,11 +59,11 @@ pub(crate) enum Place {
     Request,
 }
 
-const fn field(name: &'static str, kind: Kind, absent: Absent, place: Place) -> Field {
+pub(crate) const fn field(name: &'static str, kind: Kind, absent: Absent, place: Place) -> Field {
     Field { name, kind, absent, place }
 }
 
-const fn setting(name: &'static str, kind: Kind) -> Field {
+pub(crate) const fn setting(name: &'static str, kind: Kind) -> Field {
     field(name, kind, Absent::Null, Place::Settings)
 }
 

@@ -100,7 +100,7 @@ pub(crate) fn salt() -> Result<[u8; 32], Problem> {
     Ok(salt)
 }
 
-fn fill(bytes: &mut [u8]) -> Result<(), Problem> {
+pub(crate) fn fill(bytes: &mut [u8]) -> Result<(), Problem> {
     getrandom::fill(bytes).map_err(|error| {
         tracing::error!(%error, "the system gives no random bytes; no key is made");
         Problem::Refused(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "Internal server error".into(), None)

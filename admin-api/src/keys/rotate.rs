@@ -85,7 +85,7 @@ async fn regenerate(
             return Ok(answer);
         }
     }
-    Err(Problem::contended())
+    Err(Problem::contended("key"))
 }
 
 /// Which rotation is asked for.

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use serde_json::{Map, Value};
 
 use crate::duration::Span;
-use crate::keys::fields::{KEY_FIELDS, Kind};
+use crate::keys::fields::{Field, KEY_FIELDS, Kind};
 use crate::problem::Problem;
 use crate::store::{KeyRow, is_keepable};
 
@@ -18,21 +18,7 @@ pub(crate) const UNKEEPABLE: &str = "String should have at most 1024 bytes and n
 /// Refuses values that have the right type but no sense: negative limits, durations that cannot be read or end past
 /// the calendar, aliases that would break a log line or a path.
 pub(crate) fn judge(given: &Map<String, Value>, now: SystemTime) -> Result<(), Problem> {
-    for field in KEY_FIELDS {
-        let Some(value) = given.get(field.name).filter(|value| !value.is_null()) else { continue };
-        match field.kind {
-            Kind::Amount | Kind::Count if value.as_f64().is_some_and(|number| number < 0.0) => {
-                return Err(Problem::invalid(field.name, format!("{} must not be negative", field.name)));
-            }
-            Kind::CountMap if value.as_object().is_some_and(|map| map.values().any(|n| n.as_i64() < Some(0))) => {
-                return Err(Problem::invalid(field.name, format!("{} must not hold negative numbers", field.name)));
-            }
-            Kind::Duration if (field.name, value.as_str()) != ("duration", Some("-1")) => {
-                ending(field.name, value, now)?;
-            }
-            _ => {}
-        }
-    }
+    judge_fields(KEY_FIELDS, given, now)?;
     if let Some(alias) = given.get("key_alias").and_then(Value::as_str) {
         let unsafe_path = alias.split(['/', '\\']).any(|segment| segment == "..");
         if alias.len() > MAX_ALIAS || alias.chars().any(char::is_control) || unsafe_path {
@@ -53,6 +39,26 @@ pub(crate) fn judge(given: &Map<String, Value>, now: SystemTime) -> Result<(), P
     let rotates = given.get("auto_rotate").and_then(Value::as_bool) == Some(true);
     if rotates && given.get("rotation_interval").is_none_or(Value::is_null) {
         return Err(Problem::invalid("rotation_interval", "auto_rotate needs a rotation_interval"));
+    }
+    Ok(())
+}
+
+/// Refuses negative numbers and durations that cannot be read or end past the calendar.
+pub(crate) fn judge_fields(fields: &[Field], given: &Map<String, Value>, now: SystemTime) -> Result<(), Problem> {
+    for field in fields {
+        let Some(value) = given.get(field.name).filter(|value| !value.is_null()) else { continue };
+        match field.kind {
+            Kind::Amount | Kind::Count if value.as_f64().is_some_and(|number| number < 0.0) => {
+                return Err(Problem::invalid(field.name, format!("{} must not be negative", field.name)));
+            }
+            Kind::CountMap if value.as_object().is_some_and(|map| map.values().any(|n| n.as_i64() < Some(0))) => {
+                return Err(Problem::invalid(field.name, format!("{} must not hold negative numbers", field.name)));
+            }
+            Kind::Duration if (field.name, value.as_str()) != ("duration", Some("-1")) => {
+                ending(field.name, value, now)?;
+            }
+            _ => {}
+        }
     }
     Ok(())
 }
@@ -127,12 +133,12 @@ fn preset(row: &mut KeyRow, kind: &str) {
     row.allowed_routes = vec![routes.to_owned()];
 }
 
-fn text(value: &Value) -> Option<String> {
+pub(crate) fn text(value: &Value) -> Option<String> {
     value.as_str().map(str::to_owned)
 }
 
 /// The types were checked, so what does not fit is null, and null leaves the list as it is.
-fn replace<T: serde::de::DeserializeOwned>(list: &mut T, value: &Value) {
+pub(crate) fn replace<T: serde::de::DeserializeOwned>(list: &mut T, value: &Value) {
     if let Ok(given) = T::deserialize(value) {
         *list = given;
     }

@@ -13,4 +13,5 @@ mod memory;
 mod models;
 mod roles;
 mod rotate;
+mod teams;
 mod tokens;

@@ -10,8 +10,8 @@ use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use portcullis_admin_api::spend::{Call, CallQuery, Reports, Sum, SumQuery};
 use portcullis_admin_api::store::{
-    AdminStore, AuditQuery, AuditRow, DenialQuery, DenialRow, KeyQuery, KeyRow, KeyStatus, Page, Replay, Rotation,
-    StoreError,
+    AdminStore, AuditQuery, AuditRow, DenialQuery, DenialRow, KeyQuery, KeyRow, KeyStatus, MemberChange, Page, Replay,
+    Rotation, StoreError, TeamQuery, TeamRow,
 };
 use portcullis_filters::authn::jwt::deny_list::DeniedClaim;
 use portcullis_filters::authn::virtual_key::{KeyHash, KeyRecord, KeyStore, StoreUnavailable};
@@ -26,6 +26,7 @@ struct Tables {
     graces: BTreeMap<KeyHash, (KeyHash, SystemTime)>,
     replays: BTreeMap<(KeyHash, [u8; 32]), Replay>,
     denials: BTreeMap<(&'static str, String, String), DenialRow>,
+    teams: BTreeMap<String, TeamRow>,
     audit: Vec<AuditRow>,
     away: bool,
     conflicts: u32,
@@ -71,6 +72,11 @@ impl Tables {
             other.token != besides && other.deleted_at.is_none() && other.key_alias.as_ref() == Some(alias)
         };
         if self.keys.values().any(taken) { Err(StoreError::AliasTaken) } else { Ok(()) }
+    }
+
+    fn team(&self, row: &TeamRow) -> Result<&TeamRow, StoreError> {
+        let stored = self.teams.get(&row.team_id).filter(|stored| stored.version == row.version);
+        stored.ok_or(StoreError::Conflict)
     }
 
     fn record(&mut self, mut audit: AuditRow) {
@@ -186,6 +192,69 @@ impl AdminStore for Memory {
             aliases.retain(|alias| search.is_none_or(|part| alias.contains(part)));
             aliases.sort_unstable();
             page(aliases, offset, limit)
+        })
+    }
+
+    async fn insert_team(&self, row: TeamRow, audit: AuditRow) -> Result<TeamRow, StoreError> {
+        self.write(|tables| {
+            if tables.teams.contains_key(&row.team_id) {
+                return Err(StoreError::IdTaken);
+            }
+            tables.record(audit);
+            tables.teams.insert(row.team_id.clone(), row.clone());
+            Ok(row)
+        })
+    }
+
+    async fn team(&self, team_id: &str) -> Result<Option<TeamRow>, StoreError> {
+        self.read(|tables| tables.teams.get(team_id).cloned())
+    }
+
+    async fn replace_team(
+        &self,
+        mut row: TeamRow,
+        changes: Vec<MemberChange>,
+        audit: AuditRow,
+    ) -> Result<TeamRow, StoreError> {
+        self.write(|tables| {
+            row.members = tables.team(&row)?.members.clone();
+            for change in changes {
+                row.members.retain(|member| member.user_id != *change.user_id());
+                if let MemberChange::Put(member) = change {
+                    row.members.push(member);
+                }
+            }
+            row.members.sort_by(|one, other| one.user_id.cmp(&other.user_id));
+            row.version += 1;
+            tables.record(audit);
+            tables.teams.insert(row.team_id.clone(), row.clone());
+            Ok(row)
+        })
+    }
+
+    async fn delete_team(&self, row: TeamRow, audit: AuditRow) -> Result<(), StoreError> {
+        self.write(|tables| {
+            tables.team(&row)?;
+            tables.record(audit);
+            tables.teams.remove(&row.team_id);
+            let keys = tables.keys.values_mut().filter(|key| key.deleted_at.is_none());
+            for key in keys.filter(|key| key.team_id.as_ref() == Some(&row.team_id)) {
+                (key.deleted_at, key.deleted_by) = (Some(row.updated_at), row.updated_by.clone());
+            }
+            Ok(())
+        })
+    }
+
+    async fn teams(&self, query: &TeamQuery) -> Result<Page<TeamRow>, StoreError> {
+        let shows = |row: &&TeamRow| {
+            let belongs = |user: &String| row.members.iter().any(|member| member.user_id == *user);
+            query.team_id.as_ref().is_none_or(|id| row.team_id == *id)
+                && (query.alias.is_none() || query.alias == row.team_alias)
+                && (query.organization_id.is_none() || query.organization_id == row.organization_id)
+                && query.user_id.as_ref().is_none_or(belongs)
+        };
+        self.read(|tables| {
+            page(tables.teams.values().rev().filter(shows).cloned().collect(), query.offset, query.limit)
         })
     }
 

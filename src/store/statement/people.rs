@@ -2,8 +2,9 @@
 
 use std::time::SystemTime;
 
+use portcullis_admin_api::store::{TeamMember, TeamRow};
 use portcullis_filters::directory::{Enrolment, TeamName};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::Statement;
 use crate::store::enrolments::ACTOR;
@@ -53,4 +54,115 @@ pub(in crate::store) fn enrol(enrolment: &Enrolment, at: SystemTime) -> Statemen
             )
         }
     }
+}
+
+/// The columns of a [`TeamRow`] but its members, in the order in which `row::team_row` reads and [`team_params`] binds them.
+pub(in crate::store) const TEAM_COLUMNS: &str = "team_id, version, team_alias, organization_id, models, blocked, spend, \
+     settings, created_at, created_by, updated_at, updated_by";
+
+/// The columns of a member, in the order in which `row::member` reads and [`put_member`] binds them.
+const MEMBER_COLUMNS: &str = "team_id, user_id, user_email, role, settings, spend";
+
+pub(in crate::store) fn team_row(id: &str) -> Statement {
+    let sql = format!("SELECT {TEAM_COLUMNS} FROM teams WHERE team_id = $1");
+    Statement::fixed(sql, vec![Param::Text(id.to_owned())])
+}
+
+pub(in crate::store) fn members(team_id: &str) -> Statement {
+    let sql = format!("SELECT {MEMBER_COLUMNS} FROM team_members WHERE team_id = $1 ORDER BY user_id");
+    Statement::fixed(sql, vec![Param::Text(team_id.to_owned())])
+}
+
+/// The members of all teams that `page` selects.
+pub(in crate::store) fn members_of(page: &Statement) -> Statement {
+    let sql = format!(
+        "SELECT {MEMBER_COLUMNS} FROM team_members WHERE team_id IN (SELECT team_id FROM ({}) AS page) ORDER BY user_id",
+        page.sql
+    );
+    Statement::composed(sql, page.params.clone())
+}
+
+/// Stores a team where there is none of its id; returns no row otherwise.
+pub(in crate::store) fn insert_team(row: &TeamRow) -> Statement {
+    let sql = format!(
+        "INSERT INTO teams ({TEAM_COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) \
+         ON CONFLICT (team_id) DO NOTHING RETURNING version"
+    );
+    Statement::fixed(sql, team_params(row))
+}
+
+/// Writes `row` over that of its id if that still has the version `read`; returns no row otherwise.
+pub(in crate::store) fn update_team(read: i64, row: &TeamRow) -> Statement {
+    let mut params = team_params(row);
+    params.push(Param::Integer(read));
+    Statement::fixed(
+        "UPDATE teams SET version = $2, team_alias = $3, organization_id = $4, models = $5, blocked = $6, spend = $7, \
+         settings = $8, created_at = $9, created_by = $10, updated_at = $11, updated_by = $12 \
+         WHERE team_id = $1 AND version = $13 RETURNING version",
+        params,
+    )
+}
+
+fn team_params(row: &TeamRow) -> Vec<Param> {
+    vec![
+        Param::Text(row.team_id.clone()),
+        Param::Integer(row.version),
+        (&row.team_alias).into(),
+        (&row.organization_id).into(),
+        Param::Json(json!(row.models)),
+        Param::Bool(row.blocked),
+        Param::Real(row.spend),
+        Param::Json(Value::Object(row.settings.clone())),
+        Param::Time(row.created_at),
+        (&row.created_by).into(),
+        Param::Time(row.updated_at),
+        (&row.updated_by).into(),
+    ]
+}
+
+/// Ends a team and its memberships if it still has the version `read`; returns no row otherwise.
+pub(in crate::store) fn delete_team(id: &str, read: i64) -> Statement {
+    Statement::fixed(
+        "DELETE FROM teams WHERE team_id = $1 AND version = $2 RETURNING version",
+        vec![Param::Text(id.to_owned()), Param::Integer(read)],
+    )
+}
+
+pub(in crate::store) fn put_member(team_id: &str, member: &TeamMember) -> Statement {
+    let sql = format!(
+        "INSERT INTO team_members ({MEMBER_COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6) \
+         ON CONFLICT (team_id, user_id) DO UPDATE SET user_email = $3, role = $4, settings = $5, spend = $6"
+    );
+    let params = vec![
+        Param::Text(team_id.to_owned()),
+        Param::Text(member.user_id.clone()),
+        (&member.user_email).into(),
+        Param::Text(member.role.name().to_owned()),
+        Param::Json(Value::Object(member.settings.clone())),
+        Param::Real(member.spend),
+    ];
+    Statement::fixed(sql, params)
+}
+
+pub(in crate::store) fn remove_member(team_id: &str, user_id: &str) -> Statement {
+    let params = [team_id, user_id].map(|text| Param::Text(text.to_owned())).into();
+    Statement::fixed("DELETE FROM team_members WHERE team_id = $1 AND user_id = $2", params)
+}
+
+/// Every hash that leads to a live key of the team.
+pub(in crate::store) fn hashes_of_team(id: &str) -> Statement {
+    Statement::fixed(
+        "SELECT token FROM virtual_keys WHERE team_id = $1 AND deleted_at IS NULL UNION ALL \
+         SELECT g.token FROM grace_keys g JOIN virtual_keys k ON k.token = g.active_token \
+         WHERE k.team_id = $1 AND k.deleted_at IS NULL",
+        vec![Param::Text(id.to_owned())],
+    )
+}
+
+pub(in crate::store) fn delete_keys_of_team(id: &str, at: SystemTime, by: &Option<String>) -> Statement {
+    Statement::fixed(
+        "UPDATE virtual_keys SET deleted_at = $2, deleted_by = $3, updated_at = $2, updated_by = $3, \
+         version = version + 1 WHERE team_id = $1 AND deleted_at IS NULL",
+        vec![Param::Text(id.to_owned()), Param::Time(at), by.into()],
+    )
 }

@@ -1,0 +1,114 @@
+//! Users, teams and who belongs to which, as they are kept.
+
+use std::time::SystemTime;
+
+use serde_json::{Map, Value};
+
+/// One team as it is kept. A deleted team leaves no row but in the audit log.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TeamRow {
+    /// The id: the primary key.
+    pub team_id: String,
+    /// Counts the writes to this row and to its members; a write must name the version that it read.
+    pub version: i64,
+    /// The operator's name; several teams may have the same.
+    pub team_alias: Option<String>,
+    /// Organisation.
+    pub organization_id: Option<String>,
+    /// Models that keys of the team may use, as given. Empty means all.
+    pub models: Vec<String>,
+    /// Whether its keys are refused.
+    pub blocked: bool,
+    /// Money spent, in US dollars.
+    pub spend: f64,
+    /// Every other field that LiteLLM knows, as given (limits, budgets, metadata, ...).
+    pub settings: Map<String, Value>,
+    /// Who belongs to it, in the order of their ids.
+    pub members: Vec<TeamMember>,
+    /// When the row was made.
+    pub created_at: SystemTime,
+    /// By whom.
+    pub created_by: Option<String>,
+    /// When the row was written last.
+    pub updated_at: SystemTime,
+    /// By whom.
+    pub updated_by: Option<String>,
+}
+
+/// Somebody who belongs to a team.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TeamMember {
+    /// Who; there need not be a row of them.
+    pub user_id: String,
+    /// Their e-mail address, as given with the membership.
+    pub user_email: Option<String>,
+    /// What they are in the team.
+    pub role: MemberRole,
+    /// Budgets and limits within the team, as given.
+    pub settings: Map<String, Value>,
+    /// Money that they have spent within the team, in US dollars.
+    pub spend: f64,
+}
+
+/// What somebody is in a team.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MemberRole {
+    /// Manages its keys and members.
+    Admin,
+    /// Belongs to it.
+    User,
+}
+
+impl MemberRole {
+    /// LiteLLM's word for it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Admin => "admin",
+            Self::User => "user",
+        }
+    }
+
+    /// The role of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::Admin, Self::User].into_iter().find(|role| role.name() == name)
+    }
+}
+
+/// A change to who belongs to a team.
+#[derive(Clone, Debug, PartialEq)]
+pub enum MemberChange {
+    /// Adds somebody, or writes over what is kept of them.
+    Put(TeamMember),
+    /// Takes somebody out.
+    Remove(String),
+}
+
+impl MemberChange {
+    /// Whom it is about.
+    #[must_use]
+    pub fn user_id(&self) -> &String {
+        match self {
+            Self::Put(member) => &member.user_id,
+            Self::Remove(user_id) => user_id,
+        }
+    }
+}
+
+/// Which teams a listing shows, the newest first. All conditions must hold; `None` does not restrict.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TeamQuery {
+    /// One team.
+    pub team_id: Option<String>,
+    /// Name, whole.
+    pub alias: Option<String>,
+    /// Organisation.
+    pub organization_id: Option<String>,
+    /// Somebody who belongs to it.
+    pub user_id: Option<String>,
+    /// Rows to skip.
+    pub offset: u64,
+    /// Rows to return at most.
+    pub limit: u64,
+}
