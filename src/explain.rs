@@ -256,7 +256,11 @@ impl Told {
                         Err(_) => deciding = rule,
                     }
                 }
-                if matches!(denial, Denial::ModelForbidden(_)) && !granted.is_empty() {
+                if matches!(
+                    denial,
+                    Denial::ModelForbidden(_) | Denial::TeamModelForbidden(_) | Denial::UserModelForbidden(_)
+                ) && !granted.is_empty()
+                {
                     self.tell("policy", &deciding, &format!("is for {}", granted.join(", ")));
                 }
                 Err(self.refused("policy", &deciding, denial))

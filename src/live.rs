@@ -96,7 +96,8 @@ impl Makings {
             None => MasterKeys::new(&settings.master_keys),
         };
         let keys =
-            VirtualKeyAuthenticator::new(Arc::clone(&self.keys), Arc::clone(&self.cache), Arc::clone(&self.failures));
+            VirtualKeyAuthenticator::new(Arc::clone(&self.keys), Arc::clone(&self.cache), Arc::clone(&self.failures))
+                .with_directory(Arc::clone(&self.tokens.directory));
         let mut chain = settings.jwt.as_ref().map(|jwt| self.tokens.chain(jwt, &self.failures)).unwrap_or_default();
         chain.extend([Authenticator::Master(master), Authenticator::VirtualKey(keys)]);
         let asked_about = settings.jwt.as_ref().is_some_and(|jwt| !jwt.opaque.is_empty());

@@ -209,6 +209,15 @@ impl<R: Record> RecordCache<R> {
         }
     }
 
+    /// Whether the store said that there is no such record, nothing changed it since, and `max_stale` is not over. For
+    /// records whose absence takes no right away; while the store is away, an absence of a key says nothing.
+    #[must_use]
+    pub fn was_absent(&self, hash: &KeyHash, now: SystemTime) -> bool {
+        self.unknown.get(hash).is_some_and(|unknown| {
+            self.stamp(hash).stripe == unknown.stamp.stripe && now < unknown.usable_until + self.settings.max_stale
+        })
+    }
+
     /// Whether anything is held about this hash, be it a key or that there is none: asking for it is likely to be free.
     #[must_use]
     pub fn holds(&self, hash: &KeyHash) -> bool {

@@ -32,6 +32,9 @@ pub enum Denial {
     /// The virtual key is blocked.
     #[error("blocked key")]
     BlockedKey,
+    /// The virtual key's team is blocked.
+    #[error("blocked team")]
+    BlockedTeam,
     /// A token that is not believed: its form, its signature, its issuer or what it says. The word is for the log.
     #[error("invalid token: {0}")]
     InvalidToken(&'static str),
@@ -84,6 +87,12 @@ pub enum Denial {
     /// The principal may not use this model, whether it exists or not.
     #[error("model forbidden: {0}")]
     ModelForbidden(String),
+    /// The key's team may not use this model, whether it exists or not.
+    #[error("model forbidden to the team: {0}")]
+    TeamModelForbidden(String),
+    /// The key's owner may not use this model, whether it exists or not.
+    #[error("model forbidden to the user: {0}")]
+    UserModelForbidden(String),
     /// The principal may use any such model, but none of this name is configured.
     #[error("unknown model: {}", .0.as_deref().unwrap_or("none is named"))]
     UnknownModel(Option<String>),
@@ -150,6 +159,7 @@ impl Denial {
             Self::UnrecognizedCredential(_) => "unrecognized_credential",
             Self::ExpiredKey => "expired_key",
             Self::BlockedKey => "blocked_key",
+            Self::BlockedTeam => "blocked_team",
             Self::InvalidToken(_) => "invalid_token",
             Self::ExpiredToken => "expired_token",
             Self::RevokedToken => "revoked_token",
@@ -166,6 +176,8 @@ impl Denial {
             Self::RouteClosed => "route_closed",
             Self::RouteForbidden => "route_forbidden",
             Self::ModelForbidden(_) => "model_forbidden",
+            Self::TeamModelForbidden(_) => "team_model_forbidden",
+            Self::UserModelForbidden(_) => "user_model_forbidden",
             Self::UnknownModel(_) => "unknown_model",
             Self::UnsupportedDialect(_) => "unsupported_dialect",
             Self::UnreadableBody(_) => "unreadable_body",

@@ -1,4 +1,4 @@
-//! What is kept of users and teams, as far as the decision on a token needs it.
+//! What is kept of users and teams, as far as the decision on a token or a key needs it.
 //!
 //! A token says who its bearer is; what a user or a team of that name may do is kept in the store, like a key's rights,
 //! and cached and forgotten like a key. A store that cannot be asked never means that somebody is unknown.
@@ -70,6 +70,17 @@ pub trait Directory: Send + Sync + 'static {
 
     /// The team of this name.
     fn team<'a>(&'a self, name: TeamName<'a>) -> BoxFuture<'a, Result<Option<Arc<TeamRecord>>, StoreUnavailable>>;
+
+    /// As [`Self::team`], for a key that names the team by its id. A team without a row bounds no key, so while the store
+    /// is away an absence that it confirmed counts for as long as a record would.
+    fn team_of_key<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Option<Arc<TeamRecord>>, StoreUnavailable>> {
+        self.team(TeamName::Id(id))
+    }
+
+    /// As [`Self::user`], for a key that they own; likewise.
+    fn owner_of_key<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Option<Arc<UserRecord>>, StoreUnavailable>> {
+        self.user(id)
+    }
 
     /// Has a row written soon, off the request path. Asking again for one that is under way or there is harmless; one
     /// that cannot be taken now is asked for again by the next request.

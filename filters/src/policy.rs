@@ -7,7 +7,7 @@ use crate::denial::Denial;
 use crate::directory::TeamRecord;
 use crate::endpoint::{Call, Endpoint};
 use crate::operation::Operation;
-use crate::principal::{Principal, TokenPrincipal};
+use crate::principal::{KeyHolder, Principal, TokenPrincipal};
 
 mod route_rule;
 
@@ -65,7 +65,7 @@ impl Permit {
 /// Decides whether `principal` may do `operation`.
 ///
 /// # Errors
-/// [`Denial::RouteForbidden`] or [`Denial::ModelForbidden`].
+/// [`Denial::RouteForbidden`]; [`Denial::ModelForbidden`], [`Denial::TeamModelForbidden`], [`Denial::UserModelForbidden`].
 pub fn authorize(principal: Principal, operation: Operation, groups: &AccessGroups) -> Result<Permit, Denial> {
     let mut model = operation.model.clone();
     let mut team = None;
@@ -73,7 +73,8 @@ pub fn authorize(principal: Principal, operation: Operation, groups: &AccessGrou
         Principal::Master => {}
         Principal::Key(key) => {
             model = model.map(|model| key.policy.resolve_alias(&model));
-            key.policy.check(&operation, model.as_deref(), groups)?;
+            check_key(key, &operation, model.as_deref(), groups)?;
+            check_bounds(key, &operation, model.as_deref(), groups)?;
         }
         Principal::Token(token) => {
             for policy in &token.policies {
@@ -113,7 +114,14 @@ pub fn rules(
         Principal::Master => Vec::new(),
         Principal::Key(key) => {
             let model = asked.map(|model| key.policy.resolve_alias(model));
-            vec![("key".to_owned(), check(&key.policy, model.as_ref()))]
+            let own = ("key".to_owned(), check_key(key, operation, model.as_deref(), groups));
+            let whose = match (&key.team, &key.user) {
+                (Some(team), _) => Some(format!("team {}", team.id)),
+                (None, Some(user)) if key.team_id.is_none() => Some(format!("user {}", user.id)),
+                _ => None,
+            };
+            let bounds = whose.map(|whose| (whose, check_bounds(key, operation, model.as_deref(), groups)));
+            [Some(own), bounds].into_iter().flatten().collect()
         }
         Principal::Token(token) => {
             let teams = token.teams.iter().map(|team| {
@@ -123,6 +131,35 @@ pub fn rules(
             numbered(&token.policies).into_iter().chain(teams).collect()
         }
         Principal::Custom(custom) => numbered(&custom.policies),
+    }
+}
+
+/// What the key's own lists say.
+fn check_key(key: &KeyHolder, operation: &Operation, model: Option<&str>, groups: &AccessGroups) -> Result<(), Denial> {
+    key.policy.check_by(operation, model, groups, key.team.is_some())
+}
+
+/// What the list of the key's team says, or of its owner where it names no team.
+fn check_bounds(
+    key: &KeyHolder,
+    operation: &Operation,
+    model: Option<&str>,
+    groups: &AccessGroups,
+) -> Result<(), Denial> {
+    if let Some(team) = &key.team {
+        return team.policy.check(operation, model, groups).map_err(|denial| match denial {
+            Denial::ModelForbidden(model) => Denial::TeamModelForbidden(model),
+            other => other,
+        });
+    }
+    match &key.user {
+        Some(user) if key.team_id.is_none() => {
+            user.policy.check(operation, model, groups).map_err(|denial| match denial {
+                Denial::ModelForbidden(model) => Denial::UserModelForbidden(model),
+                other => other,
+            })
+        }
+        _ => Ok(()),
     }
 }
 
@@ -178,6 +215,8 @@ pub struct Policy(Option<Arc<[Rules]>>);
 struct Rules {
     /// `None` opens every model.
     models: Option<Vec<String>>,
+    /// `all-team-models`: where a team has a say, every model is open as far as this list goes.
+    all_of_team: bool,
     /// `None` leaves the routes to the role.
     routes: Option<Vec<RouteRule>>,
     aliases: BTreeMap<String, String>,
@@ -186,7 +225,7 @@ struct Rules {
 impl Policy {
     /// Compiles the rules as LiteLLM writes them in a row. An empty list, `*` and `all-proxy-models` open every model; an
     /// empty route list leaves the routes to the role. `no-default-models` and `all-team-models` grant nothing by
-    /// themselves.
+    /// themselves; the latter leaves it to the team.
     #[must_use]
     pub fn new(models: &[String], routes: &[String], aliases: BTreeMap<String, String>) -> Self {
         let models = (!models.is_empty()).then_some(models);
@@ -220,7 +259,12 @@ impl Policy {
     /// Whether the model is open: by name, by pattern, or through a group that it belongs to.
     #[must_use]
     pub fn allows_model(&self, model: &str, groups: &AccessGroups) -> bool {
-        self.any(|rules| rules.allows_model(model, groups))
+        self.any(|rules| rules.allows_model(model, groups, false))
+    }
+
+    /// As [`Policy::allows_model`], where a team has a say besides.
+    pub(crate) fn allows_model_in_team(&self, model: &str, groups: &AccessGroups) -> bool {
+        self.any(|rules| rules.allows_model(model, groups, true))
     }
 
     /// Whether the LLM call of this endpoint is open.
@@ -241,10 +285,21 @@ impl Policy {
 
     /// Whether this policy allows the call: its route and every model that it names.
     fn check(&self, operation: &Operation, model: Option<&str>, groups: &AccessGroups) -> Result<(), Denial> {
+        self.check_by(operation, model, groups, false)
+    }
+
+    /// The same; `in_team`: a team has a say besides.
+    fn check_by(
+        &self,
+        operation: &Operation,
+        model: Option<&str>,
+        groups: &AccessGroups,
+        in_team: bool,
+    ) -> Result<(), Denial> {
         let Some(alternatives) = self.0.as_deref() else { return Ok(()) };
         let mut refused = Denial::RouteForbidden;
         for rules in alternatives {
-            match rules.check(operation, model, groups) {
+            match rules.check(operation, model, groups, in_team) {
                 Ok(()) => return Ok(()),
                 // What is nearer to a yes says more: there the route was open.
                 Err(denial @ Denial::ModelForbidden(_)) => refused = denial,
@@ -278,11 +333,15 @@ impl Rules {
                 .filter(|names| !opens_all(names))
                 .map(|names| names.iter().filter(granted).cloned().collect()),
             routes: routes.map(|rules| rules.iter().filter(listed).map(|rule| RouteRule::new(rule)).collect()),
+            all_of_team: models.is_some_and(|names| names.iter().any(|name| name == "all-team-models")),
             aliases: BTreeMap::new(),
         }
     }
 
-    fn allows_model(&self, model: &str, groups: &AccessGroups) -> bool {
+    fn allows_model(&self, model: &str, groups: &AccessGroups, in_team: bool) -> bool {
+        if in_team && self.all_of_team {
+            return true;
+        }
         let Some(granted) = &self.models else { return true };
         let member_of = groups.of(model);
         granted.iter().any(|grant| matches_pattern(grant, model) || member_of.contains(grant))
@@ -292,20 +351,26 @@ impl Rules {
         self.routes.as_ref().is_none_or(|list| list.iter().any(|rule| rule.allows(endpoint)))
     }
 
-    fn check(&self, operation: &Operation, model: Option<&str>, groups: &AccessGroups) -> Result<(), Denial> {
+    fn check(
+        &self,
+        operation: &Operation,
+        model: Option<&str>,
+        groups: &AccessGroups,
+        in_team: bool,
+    ) -> Result<(), Denial> {
         if !self.allows_route(&operation.endpoint) {
             return Err(Denial::RouteForbidden);
         }
         let lists = matches!(operation.endpoint.call, Call::ListModels | Call::RetrieveModel);
         let allowed = match model {
-            Some(model) => self.allows_model(model, groups),
+            Some(model) => self.allows_model(model, groups, in_team),
             // A call without a model (a file of a pass-through vendor, say) is open to those who may use any model.
-            None => self.models.is_none(),
+            None => self.models.is_none() || (in_team && self.all_of_team),
         };
         if !allowed && !lists {
             return Err(Denial::ModelForbidden(model.unwrap_or_default().to_owned()));
         }
-        match operation.other_models.iter().find(|other| !self.allows_model(other, groups)) {
+        match operation.other_models.iter().find(|other| !self.allows_model(other, groups, in_team)) {
             Some(other) => Err(Denial::ModelForbidden(other.clone())),
             None => Ok(()),
         }

@@ -1,10 +1,11 @@
 //! `Principal`: who is calling, once an authenticator has proven it.
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::authn::virtual_key::{KeyHash, KeyRecord};
-use crate::directory::TeamRecord;
+use crate::directory::{TeamRecord, UserRecord};
 use crate::policy::{AccessGroups, Policy};
 use crate::price::Cost;
 
@@ -14,11 +15,45 @@ pub enum Principal {
     /// The operator, by the master key: may do everything.
     Master,
     /// The holder of a virtual key.
-    Key(Arc<KeyRecord>),
+    Key(KeyHolder),
     /// The bearer of a token of a configured issuer.
     Token(Arc<TokenPrincipal>),
     /// Whom the operator's own code vouches for.
     Custom(Arc<CustomPrincipal>),
+}
+
+/// A virtual key, and what is kept of the team and the user that it names. Most keys name nobody.
+#[derive(Clone, Debug)]
+pub struct KeyHolder {
+    /// The key.
+    pub key: Arc<KeyRecord>,
+    /// Its team, if that has a row.
+    pub team: Option<Arc<TeamRecord>>,
+    /// Its owner, if they have a row.
+    pub user: Option<Arc<UserRecord>>,
+}
+
+impl KeyHolder {
+    /// Whose models bound those of the key: the team's, else the owner's. Who calls for a team has the models of the team,
+    /// and those of the owner do not count (LiteLLM: a user's default `no-default-models` leaves them nothing but teams).
+    fn bounds(&self) -> Option<&Policy> {
+        let user = || self.user.as_deref().map(|user| &user.policy);
+        if self.team_id.is_some() { self.team.as_deref().map(|team| &team.policy) } else { user() }
+    }
+}
+
+impl From<Arc<KeyRecord>> for KeyHolder {
+    fn from(key: Arc<KeyRecord>) -> Self {
+        Self { key, team: None, user: None }
+    }
+}
+
+impl Deref for KeyHolder {
+    type Target = KeyRecord;
+
+    fn deref(&self) -> &KeyRecord {
+        &self.key
+    }
 }
 
 /// What a user is in this gateway; LiteLLM's words.
@@ -232,13 +267,14 @@ impl Principal {
         policies.iter()
     }
 
-    /// The rules of which one is enough: those of a token's teams.
+    /// The rules of which one is enough: those of a token's teams, or what bounds a key.
     pub(crate) fn team_policies(&self) -> impl Iterator<Item = &Policy> {
-        let teams = match self {
-            Self::Master | Self::Key(_) | Self::Custom(_) => None,
-            Self::Token(token) => Some(token.teams.iter()),
+        let (bounds, teams) = match self {
+            Self::Master | Self::Custom(_) => (None, None),
+            Self::Key(holder) => (holder.bounds(), None),
+            Self::Token(token) => (None, Some(token.teams.iter())),
         };
-        teams.into_iter().flatten().map(|team| &team.policy)
+        bounds.into_iter().chain(teams.into_iter().flatten().map(|team| &team.policy))
     }
 
     /// Whether this principal may use the model of this name.
@@ -246,7 +282,11 @@ impl Principal {
     pub fn allows_model(&self, name: &str, groups: &AccessGroups) -> bool {
         let mut teams = self.team_policies().peekable();
         let by_team = teams.peek().is_none() || teams.any(|policy| policy.allows_model(name, groups));
-        by_team && self.policies().all(|policy| policy.allows_model(name, groups))
+        let by_own = match self {
+            Self::Key(holder) if holder.team.is_some() => holder.policy.allows_model_in_team(name, groups),
+            _ => self.policies().all(|policy| policy.allows_model(name, groups)),
+        };
+        by_team && by_own
     }
 
     /// Whether a management route of this path is open to this principal, as far as its own rules go; the role that the

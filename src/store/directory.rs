@@ -1,4 +1,4 @@
-//! Users and teams as the decision on a token asks for them: from memory like keys, else from the store.
+//! Users and teams as the decision on a token or a key asks for them: from memory like keys, else from the store.
 //!
 //! A record is remembered and forgotten under the hash of its kind and its id. A team that is asked for by its alias is
 //! remembered under the alias as well: whoever writes a team touches both names, before and after.
@@ -36,6 +36,22 @@ impl Directory for Inner {
             }
             let query = || async move { self.look_up(people::team(name), row::team).await.map(only) };
             self.invalidation.caches.teams.find_by(team(name), SystemTime::now(), query).await
+        }
+        .boxed()
+    }
+
+    fn team_of_key<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Option<Arc<TeamRecord>>, StoreUnavailable>> {
+        async move {
+            let absent = || self.invalidation.caches.teams.was_absent(&team(TeamName::Id(id)), SystemTime::now());
+            self.team(TeamName::Id(id)).await.or_else(|error| if absent() { Ok(None) } else { Err(error) })
+        }
+        .boxed()
+    }
+
+    fn owner_of_key<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Option<Arc<UserRecord>>, StoreUnavailable>> {
+        async move {
+            let absent = || self.invalidation.caches.users.was_absent(&user(id), SystemTime::now());
+            self.user(id).await.or_else(|error| if absent() { Ok(None) } else { Err(error) })
         }
         .boxed()
     }

@@ -47,7 +47,7 @@ impl Node {
         let settings = StoreSettings::new(StoreUrl::Sqlite(file.clone()));
         let store = Store::open(settings, cache.clone(), Handle::current()).unwrap();
         let failures = Arc::new(FailureThrottle::new(FailureSettings::default()));
-        let keys = VirtualKeyAuthenticator::new(store.keys(), cache, failures);
+        let keys = VirtualKeyAuthenticator::new(store.keys(), cache, failures).with_directory(store.directory());
         let authenticators = Authenticators::new(vec![
             Authenticator::Master(MasterKeys::new(&[MASTER.into()])),
             Authenticator::VirtualKey(keys),

@@ -57,6 +57,29 @@ impl Pair {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_change_to_a_team_is_in_force_for_its_keys_everywhere_within_a_second() {
+    const BLOCKED: Wanted = Wanted::Refused("auth_error");
+    const SERVED: Wanted = Wanted::Served;
+    let _turn = turn().await;
+    let mut pair = Pair::start().await;
+    let mut times = Times::default();
+    for round in 0..5 {
+        let team = json!({"team_id": format!("team {round}")});
+        managed(&pair.one, "/team/new", team.clone()).await;
+        let key = pair.one.generate_key(&json!({"team_id": team["team_id"], "user_id": "nobody"})).await;
+        times.push(pair.timed(&key, (SERVED, BLOCKED), "/team/block", team.clone()).await);
+        times.push(pair.timed(&key, (BLOCKED, SERVED), "/team/unblock", team.clone()).await);
+        let other = json!({"team_id": team["team_id"], "models": ["another"]});
+        times.push(pair.timed(&key, (SERVED, Wanted::NotThisModel), "/team/update", other).await);
+        let ended = json!({"team_ids": [team["team_id"]]});
+        times.push(pair.timed(&key, (Wanted::NotThisModel, UNKNOWN), "/team/delete", ended).await);
+    }
+    say(&format!("two nodes, a change to a team: {times}"));
+    assert!(times.quantile(0.99) <= BOUND, "{times}");
+    pair.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_write_on_one_node_is_in_force_on_the_other_within_a_second() {
     const BLOCKED: Wanted = Wanted::Refused("auth_error");
     const SERVED: Wanted = Wanted::Served;

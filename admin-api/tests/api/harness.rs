@@ -84,7 +84,8 @@ impl Api {
             store.clone(),
             Arc::new(KeyCache::new(settings)),
             Arc::new(FailureThrottle::new(FailureSettings::default())),
-        );
+        )
+        .with_directory(store.clone());
         let gate = Gate {
             slots: CredentialSlots::default(),
             authenticators: Authenticators::new(vec![

@@ -3,7 +3,7 @@
 //! Reads let other requests run before they return, so that tests can have two requests in each other's way.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 use async_trait::async_trait;
@@ -15,6 +15,7 @@ use portcullis_admin_api::store::{
 };
 use portcullis_filters::authn::jwt::deny_list::DeniedClaim;
 use portcullis_filters::authn::virtual_key::{KeyHash, KeyRecord, KeyStore, StoreUnavailable};
+use portcullis_filters::directory::{Directory, Enrolment, TeamName, TeamRecord, UserRecord};
 use portcullis_filters::policy::Policy;
 
 #[derive(Default)]
@@ -305,6 +306,31 @@ impl AdminStore for Memory {
     async fn ready(&self) -> Result<(), StoreError> {
         self.read(|_| ())
     }
+}
+
+impl Directory for Memory {
+    fn user<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Option<Arc<UserRecord>>, StoreUnavailable>> {
+        Box::pin(async { Ok(None) })
+    }
+
+    fn team<'a>(&'a self, name: TeamName<'a>) -> BoxFuture<'a, Result<Option<Arc<TeamRecord>>, StoreUnavailable>> {
+        Box::pin(async move {
+            let TeamName::Id(id) = name else { return Ok(None) };
+            let row = self.read(|tables| tables.teams.get(id).cloned());
+            let row = row.map_err(|error| StoreUnavailable(error.to_string()))?;
+            Ok(row.map(|row| {
+                Arc::new(TeamRecord {
+                    policy: Policy::new(&row.models, &[], BTreeMap::new()),
+                    id: row.team_id.into(),
+                    alias: row.team_alias.map(Into::into),
+                    organization_id: row.organization_id.map(Into::into),
+                    blocked: row.blocked,
+                })
+            }))
+        })
+    }
+
+    fn enrol(&self, _: Enrolment) {}
 }
 
 impl KeyStore for Memory {

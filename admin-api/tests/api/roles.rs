@@ -82,7 +82,7 @@ async fn who_is_known_already_is_not_asked_again_and_has_the_same_rights() {
         blocked: false,
         limits: None,
     };
-    for (principal, status) in [(Principal::Master, 200), (Principal::Key(Arc::new(key)), 403)] {
+    for (principal, status) in [(Principal::Master, 200), (Principal::Key(Arc::new(key).into()), 403)] {
         let mut request = request(Method::GET, "/key/list", None, "");
         request.extensions_mut().insert(Authenticated(principal.clone()));
         assert_eq!(api.send(request).await.status.as_u16(), status, "{principal:?}");

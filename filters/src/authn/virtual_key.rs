@@ -18,8 +18,9 @@ use sha2::{Digest, Sha256};
 use super::failures::FailureThrottle;
 use crate::cache::KeyCache;
 use crate::denial::Denial;
+use crate::directory::Directory;
 use crate::policy::Policy;
-use crate::principal::{Budget, Limit, Principal};
+use crate::principal::{Budget, KeyHolder, Limit, Principal};
 
 /// A presented string that has the shape of a virtual key: `sk-` and at least one visible character.
 #[derive(Clone, Copy)]
@@ -209,13 +210,21 @@ pub struct VirtualKeyAuthenticator {
     store: Arc<dyn KeyStore>,
     cache: Arc<KeyCache>,
     failures: Arc<FailureThrottle>,
+    directory: Option<Arc<dyn Directory>>,
 }
 
 impl VirtualKeyAuthenticator {
     /// `cache` is shared with whoever has to make it forget: the admin API's writes and the listener for other nodes.
+    /// Keys that name a team or an owner are refused until there is a [directory](Self::with_directory).
     #[must_use]
     pub fn new(store: Arc<dyn KeyStore>, cache: Arc<KeyCache>, failures: Arc<FailureThrottle>) -> Self {
-        Self { store, cache, failures }
+        Self { store, cache, failures, directory: None }
+    }
+
+    /// The same with a place where the teams and users that keys name are known.
+    #[must_use]
+    pub fn with_directory(self, directory: Arc<dyn Directory>) -> Self {
+        Self { directory: Some(directory), ..self }
     }
 
     /// `None`: not of the shape of a virtual key, or of no known key. `hash` is that of `presented`.
@@ -251,7 +260,31 @@ impl VirtualKeyAuthenticator {
         if record.expires.is_some_and(|end| end <= now) {
             return Err(Denial::ExpiredKey);
         }
-        Ok(Some(Principal::Key(record)))
+        if record.team_id.is_none() && record.user_id.is_none() {
+            return Ok(Some(Principal::Key(record.into())));
+        }
+        // On the heap for the same reason: most keys name nobody.
+        Box::pin(self.with_people(record)).await.map(|holder| Some(Principal::Key(holder)))
+    }
+
+    /// Adds the team and the owner. They are looked up for each request, in memory where they are known: a change to a team
+    /// touches one record, however many keys it has.
+    async fn with_people(&self, key: Arc<KeyRecord>) -> Result<KeyHolder, Denial> {
+        let away = |StoreUnavailable(cause)| Denial::StoreUnavailable(cause);
+        let directory = self.directory.as_ref();
+        let directory = directory.ok_or_else(|| Denial::StoreUnavailable("teams and users are not kept".to_owned()))?;
+        let team = match &key.team_id {
+            Some(id) => directory.team_of_key(id).await.map_err(away)?,
+            None => None,
+        };
+        if team.as_ref().is_some_and(|team| team.blocked) {
+            return Err(Denial::BlockedTeam);
+        }
+        let user = match &key.user_id {
+            Some(id) => directory.owner_of_key(id).await.map_err(away)?,
+            None => None,
+        };
+        Ok(KeyHolder { key, team, user })
     }
 
     /// Looks a key up that is not in memory, or no longer good there.
@@ -273,3 +306,6 @@ impl VirtualKeyAuthenticator {
         Ok(found)
     }
 }
+
+#[cfg(test)]
+mod tests;

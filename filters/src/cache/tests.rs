@@ -204,6 +204,20 @@ async fn a_distrusted_key_is_confirmed_once() {
 }
 
 #[tokio::test]
+async fn an_absence_is_remembered_until_something_changed_it() {
+    let asked = Asked::new(Scripted::with(&[]));
+    let absent = |seconds| asked.cache.was_absent(&key("a"), after(seconds));
+    assert!(!absent(0), "nobody said so");
+    assert_eq!(asked.finds(key("a"), 0).await, Some(false));
+    asked.script.go_away(true);
+    asked.cache.distrust_all();
+    assert_eq!(asked.finds(key("a"), 20).await, None, "a key is never unknown for that reason");
+    assert_eq!([absent(20), absent(609), absent(610)], [true, true, false]);
+    asked.cache.forget(&[key("a")]);
+    assert!(!absent(20));
+}
+
+#[tokio::test]
 async fn a_known_key_outlives_the_store_within_bounds() {
     let asked = Asked::new(Scripted::with(&[key("k")]));
     assert_eq!(asked.finds(key("k"), 0).await, Some(true));

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::authn::virtual_key::{KeyHash, KeyRecord};
+use crate::directory::{TeamRecord, UserRecord};
 use crate::endpoint::classify;
 use crate::head::RequestHead;
 use crate::path::CanonicalPath;
@@ -15,7 +16,7 @@ use crate::path::CanonicalPath;
 const NO_MODEL: &str = "";
 
 fn principal(policy: Policy) -> Principal {
-    Principal::Key(Arc::new(KeyRecord {
+    let key = Arc::new(KeyRecord {
         id: KeyHash::of("sk-test"),
         alias: None,
         user_id: None,
@@ -25,7 +26,8 @@ fn principal(policy: Policy) -> Principal {
         expires: Some(SystemTime::UNIX_EPOCH),
         blocked: false,
         limits: None,
-    }))
+    });
+    Principal::Key(key.into())
 }
 
 fn operation(method: &Method, path: &str, model: &str) -> Operation {
@@ -82,6 +84,73 @@ fn models_are_open_by_name_by_pattern_and_by_group() {
         let decision = authorize(principal(policy(granted, &[], &[])), chat(model), &groups());
         let expected = if open { Ok(Some(model)) } else { Err(Denial::ModelForbidden(model.to_owned())) };
         assert_eq!(decision.as_ref().map(Permit::model), expected.as_ref().copied(), "{granted:?} {model}");
+    }
+}
+
+/// A key with these models, of a team and an owner with theirs; `None`: it has none, or they have no row.
+fn held(models: &[&str], team: Option<&[&str]>, owner: Option<&[&str]>) -> Principal {
+    let Principal::Key(mut holder) = principal(policy(models, &[], &[])) else { panic!("not a key") };
+    let lists = |models| policy(models, &[], &[]);
+    holder.team = team.map(|models| {
+        let (id, policy) = ("t".into(), lists(models));
+        Arc::new(TeamRecord { id, alias: None, organization_id: None, policy, blocked: false })
+    });
+    holder.user =
+        owner.map(|models| Arc::new(UserRecord { id: "u".into(), role: Default::default(), policy: lists(models) }));
+    let key = Arc::get_mut(&mut holder.key).unwrap();
+    (key.team_id, key.user_id) = (team.map(|_| "t".into()), owner.map(|_| "u".into()));
+    Principal::Key(holder)
+}
+
+#[test]
+fn a_key_may_use_what_its_team_may_or_else_its_owner() {
+    let by_key = || Err(Denial::ModelForbidden("gpt-4o".to_owned()));
+    let by_team = || Err(Denial::TeamModelForbidden("gpt-4o".to_owned()));
+    let by_user = || Err(Denial::UserModelForbidden("gpt-4o".to_owned()));
+    let none: Option<&[&str]> = None;
+    for (models, team, owner, outcome) in [
+        (&[][..], Some(&["gpt-4o"][..]), none, Ok(())),
+        (&[], Some(&["o3"]), none, by_team()),
+        (&[], Some(&[]), none, Ok(())),
+        (&["gpt-4o"], Some(&["gpt-*"]), none, Ok(())),
+        (&["gpt-4o"], Some(&["frontier"]), none, Ok(())),
+        (&["gpt-4o"], Some(&["o3"]), none, by_team()),
+        (&["o3"], Some(&["gpt-4o"]), none, by_key()),
+        (&["all-team-models"], Some(&["gpt-4o"]), none, Ok(())),
+        (&["all-team-models"], Some(&[]), none, Ok(())),
+        (&["all-team-models"], Some(&["o3"]), none, by_team()),
+        (&["all-team-models"], Some(&["no-default-models"]), none, by_team()),
+        (&["all-team-models"], none, none, by_key()),
+        (&["all-team-models"], none, Some(&["gpt-4o"]), by_key()),
+        (&[], none, Some(&["gpt-4o"]), Ok(())),
+        (&[], none, Some(&["o3"]), by_user()),
+        (&[], none, Some(&["no-default-models"]), by_user()),
+        (&["gpt-4o"], Some(&["gpt-4o"]), Some(&["no-default-models"]), Ok(())),
+        (&[], Some(&["o3"]), Some(&["gpt-4o"]), by_team()),
+    ] {
+        let holder = held(models, team, owner);
+        let said = format!("{models:?} {team:?} {owner:?}");
+        assert_eq!(holder.allows_model("gpt-4o", &groups()), outcome.is_ok(), "{said}");
+        let told = rules(&holder, &chat("gpt-4o"), &groups());
+        assert_eq!(told.iter().all(|(_, said)| said.is_ok()), outcome.is_ok(), "{said}: {told:?}");
+        assert_eq!(authorize(holder, chat("gpt-4o"), &groups()).map(drop), outcome, "{said}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_team_adds_nothing_to_what_its_key_or_itself_may(
+        models in proptest::collection::vec("a|b|c|\\*|all-team-models|no-default-models", 0..3),
+        team in proptest::collection::vec("a|b|c|\\*|no-default-models", 0..3),
+        model in "a|b|c",
+    ) {
+        let lists = |list: &[String]| Policy::new(list, &[], Default::default());
+        let models: Vec<&str> = models.iter().map(String::as_str).collect();
+        let bounds: Vec<&str> = team.iter().map(String::as_str).collect();
+        let by_team = lists(&team).allows_model(&model, &groups());
+        let by_key = policy(&models, &[], &[]).allows_model(&model, &groups()) || models.contains(&"all-team-models");
+        let together = authorize(held(&models, Some(&bounds), None), chat(&model), &groups()).is_ok();
+        prop_assert_eq!(together, by_team && by_key);
     }
 }
 
