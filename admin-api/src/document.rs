@@ -16,11 +16,12 @@ use utoipa::{PartialSchema, ToSchema};
 use crate::keys::fields::{Field, GENERATE_FIELDS, KEY_FIELDS, Kind, Place, ROTATE_FIELDS, UPDATE_FIELDS};
 use crate::routes::Role;
 use crate::teams::fields::{NEW_TEAM_FIELDS, TEAM_FIELDS, UPDATE_TEAM_FIELDS};
+use crate::users::fields::{NEW_USER_FIELDS, UPDATE_USER_FIELDS, USER_FIELDS};
 
 /// The document without its paths.
 pub(crate) fn open_api() -> OpenApi {
     let bearer = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
-    let about = "Virtual keys, teams, denied tokens, audit log and health. Paths, fields and answers are those of LiteLLM's proxy.";
+    let about = "Virtual keys, users, teams, denied tokens, audit log and health. Paths, fields and answers are those of LiteLLM's proxy.";
     OpenApiBuilder::new()
         .info(
             InfoBuilder::new()
@@ -124,6 +125,29 @@ schema! {
     TeamPage = ["total", "page", "page_size", "total_pages"].into_iter()
         .fold(ObjectBuilder::new(), |page, name| page.property(name, typed(Type::Integer)))
         .property("teams", list(team()));
+    /// Body of `/user/new`.
+    NewUserRequest = request(&[USER_FIELDS, NEW_USER_FIELDS]);
+    /// Body of `/user/update`.
+    UpdateUserRequest = request(&[USER_FIELDS, UPDATE_USER_FIELDS]).required("user_id");
+    /// Users by their ids.
+    UsersRequest = ObjectBuilder::new().property("user_ids", list(text("A user's id"))).required("user_ids");
+    /// A user and the string of their first key.
+    NewUser = user()
+        .property("key", text("The key string, shown this once; null without a key"))
+        .property("token", text("The key's hash"))
+        .property("teams", list(typed(Type::String)));
+    /// A user after a change.
+    UpdatedUser = ObjectBuilder::new().property("user_id", typed(Type::String)).property("data", user());
+    /// A user, their newest keys and their newest teams.
+    UserInfo = ObjectBuilder::new()
+        .property("user_id", typed(Type::String))
+        .property("user_info", user())
+        .property("keys", list(state()))
+        .property("teams", list(team()));
+    /// A page of users.
+    UserPage = ["total", "page", "page_size", "total_pages"].into_iter()
+        .fold(ObjectBuilder::new(), |page, name| page.property(name, typed(Type::Integer)))
+        .property("users", list(user()));
     /// Body of `/token/deny`: exactly one of `jti`, `sub` and `sid`.
     DenyTokenRequest = named_token()
         .property("issued_until", instant("Only tokens issued until then; left out: all"))
@@ -198,6 +222,15 @@ fn team() -> ObjectBuilder {
         .property("team_id", typed(Type::String))
         .property("spend", typed(Type::Number))
         .property("members_with_roles", list(typed(Type::Object)))
+        .property("created_at", of_format(KnownFormat::DateTime))
+        .property("updated_at", of_format(KnownFormat::DateTime))
+}
+
+fn user() -> ObjectBuilder {
+    let object =
+        USER_FIELDS.iter().fold(ObjectBuilder::new(), |object, field| object.property(field.name, of_kind(field.kind)));
+    object
+        .property("user_id", typed(Type::String))
         .property("created_at", of_format(KnownFormat::DateTime))
         .property("updated_at", of_format(KnownFormat::DateTime))
 }

@@ -26,6 +26,7 @@ mod query;
 mod teams;
 mod timestamp;
 mod tokens;
+mod users;
 
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -70,6 +70,11 @@ impl Problem {
         Self::Refused(StatusCode::NOT_FOUND, "not_found_error", "Team not found".into(), Some("team_id"))
     }
 
+    /// No such user, as far as this caller may know.
+    pub(crate) fn user_not_found() -> Self {
+        Self::Refused(StatusCode::NOT_FOUND, "not_found_error", "User not found".into(), Some("user_id"))
+    }
+
     /// The request lost against others often enough.
     pub(crate) fn contended(param: &'static str) -> Self {
         let message = "It is being changed by other requests; read it again before changing it";

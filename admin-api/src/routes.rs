@@ -17,7 +17,7 @@ use utoipa_swagger_ui::SwaggerUi;
 use crate::authenticate::require;
 use crate::body::{MAX_BODY, MAX_SIGNED_BODY};
 use crate::problem::Problem;
-use crate::{AdminState, audit, document, explain, health, keys, logout, models, spend, teams, tokens};
+use crate::{AdminState, audit, document, explain, health, keys, logout, models, spend, teams, tokens, users};
 
 /// Who may call a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -165,6 +165,11 @@ fn rows() -> Vec<Row> {
         row(Admin, routes!(teams::update::block_team)),
         row(Admin, routes!(teams::update::unblock_team)),
         row(Admin, routes!(teams::delete::delete_teams)),
+        row(Admin, routes!(users::new::new_user)),
+        row(Admin, routes!(users::info::user_info)),
+        row(Admin, routes!(users::info::list_users)),
+        row(Admin, routes!(users::update::update_user)),
+        row(Admin, routes!(users::delete::delete_users)),
         row(Admin, routes!(tokens::deny_token)),
         row(Admin, routes!(tokens::allow_token)),
         row(Admin, routes!(tokens::list_denied)),

@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 
 mod people;
 
-pub use people::{MemberChange, MemberRole, TeamMember, TeamQuery, TeamRow};
+pub use people::{MemberChange, MemberRole, TeamMember, TeamQuery, TeamRow, UserQuery, UserRow};
 
 /// One virtual key as it is kept. A deleted key keeps its row, so that its history can be read and its string can never
 /// be issued again.
@@ -335,6 +335,22 @@ pub trait AdminStore: Send + Sync + 'static {
 
     /// A page of teams with their members, the newest first.
     async fn teams(&self, query: &TeamQuery) -> Result<Page<TeamRow>, StoreError>;
+
+    /// Stores a new user. [`StoreError::IdTaken`] if there is one of their id.
+    async fn insert_user(&self, row: UserRow, audit: AuditRow) -> Result<UserRow, StoreError>;
+
+    /// The user of this id.
+    async fn user(&self, user_id: &str) -> Result<Option<UserRow>, StoreError>;
+
+    /// Replaces the user of the same id if their version is still `row.version`, and returns them as stored.
+    async fn replace_user(&self, row: UserRow, audit: AuditRow) -> Result<UserRow, StoreError>;
+
+    /// Ends a user who still has the version of `row`: their memberships, and every live key of theirs, which counts as
+    /// deleted at `row.updated_at` by `row.updated_by`.
+    async fn delete_user(&self, row: UserRow, audit: AuditRow) -> Result<(), StoreError>;
+
+    /// A page of users, the newest first.
+    async fn users(&self, query: &UserQuery) -> Result<Page<UserRow>, StoreError>;
 
     /// The denial of this name, in force or not.
     async fn denial(&self, claim: DeniedClaim, issuer: &str, value: &str) -> Result<Option<DenialRow>, StoreError>;

@@ -24,7 +24,7 @@ use crate::teams::fields::TEAM_FIELDS;
 use crate::timestamp::{iso8601, now};
 
 /// Changes a team and records it. `change` may run more than once.
-async fn rewrite(
+pub(crate) async fn rewrite(
     state: &AdminState,
     caller: &Caller,
     team_id: &str,
@@ -47,7 +47,7 @@ async fn rewrite(
     Err(Problem::contended("team_id"))
 }
 
-async fn find(state: &AdminState, team_id: &str) -> Result<TeamRow, Problem> {
+pub(crate) async fn find(state: &AdminState, team_id: &str) -> Result<TeamRow, Problem> {
     let found = if is_keepable(team_id) { state.store.team(team_id).await? } else { None };
     found.ok_or_else(Problem::team_not_found)
 }
@@ -66,7 +66,7 @@ fn record(
 }
 
 /// The team as an answer shows it: every field that LiteLLM knows, given or not, and the columns.
-fn shown(row: &TeamRow) -> Map<String, Value> {
+pub(crate) fn shown(row: &TeamRow) -> Map<String, Value> {
     let members = row.members.iter().map(
         |member| json!({ "user_id": member.user_id, "user_email": member.user_email, "role": member.role.name() }),
     );

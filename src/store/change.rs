@@ -6,12 +6,13 @@
 use std::time::SystemTime;
 use std::vec::IntoIter;
 
-use portcullis_admin_api::store::{AuditRow, DenialRow, KeyRow, MemberChange, Rotation, StoreError, TeamRow};
+use portcullis_admin_api::store::{AuditRow, DenialRow, KeyRow, MemberChange, Rotation, StoreError, TeamRow, UserRow};
 use portcullis_filters::authn::virtual_key::KeyHash;
 use portcullis_filters::directory::{Enrolment, TeamName};
 
 use super::invalidation::Touched;
 use super::param::kept;
+use super::statement::people::KeysOf;
 use super::statement::{self, Statement, denials, people};
 use super::{directory, enrolments};
 
@@ -155,17 +156,54 @@ impl Change<DenialRow> {
     }
 }
 
+impl Change<UserRow> {
+    /// A new user.
+    pub(super) fn insert_user(row: UserRow, audit: &AuditRow) -> Self {
+        let row = UserRow { version: 1, ..user_as_kept(row) };
+        Self::of_user(must(people::insert_user(&row), StoreError::IdTaken), row, audit)
+    }
+
+    /// Other values for a user.
+    pub(super) fn replace_user(row: UserRow, audit: &AuditRow) -> Self {
+        let read = row.version;
+        let row = UserRow { version: read.saturating_add(1), ..user_as_kept(row) };
+        Self::of_user(must(people::update_user(read, &row), StoreError::Conflict), row, audit)
+    }
+
+    fn of_user(write: Step, row: UserRow, audit: &AuditRow) -> Self {
+        let steps = vec![write, may(statement::insert_audit(audit))];
+        let touched = Touched::Records(vec![directory::user(&row.user_id)]);
+        Self { steps, touched, also: None, answer: Box::new(|_| row) }
+    }
+}
+
 impl Change<()> {
+    /// The end of a user, their memberships and their keys.
+    pub(super) fn delete_user(row: &UserRow, audit: &AuditRow) -> Self {
+        Self {
+            steps: vec![
+                must(people::delete_user(&row.user_id, row.version), StoreError::Conflict),
+                may(people::touch_teams_of(&row.user_id)),
+                may(people::leave_teams(&row.user_id)),
+                may(people::delete_keys(KeysOf::User(&row.user_id), row.updated_at, &row.updated_by)),
+                may(statement::insert_audit(audit)),
+            ],
+            touched: Touched::Records(vec![directory::user(&row.user_id)]),
+            also: Some(people::hashes_of(KeysOf::User(&row.user_id))),
+            answer: Box::new(|_| ()),
+        }
+    }
+
     /// The end of a team, its memberships and its keys. The keys are many, perhaps: one statement for all of them.
     pub(super) fn delete_team(row: &TeamRow, audit: &AuditRow) -> Self {
         Self {
             steps: vec![
                 must(people::delete_team(&row.team_id, row.version), StoreError::Conflict),
-                may(people::delete_keys_of_team(&row.team_id, row.updated_at, &row.updated_by)),
+                may(people::delete_keys(KeysOf::Team(&row.team_id), row.updated_at, &row.updated_by)),
                 may(statement::insert_audit(audit)),
             ],
             touched: Touched::Records(names_of(&row.team_id, [&row.team_alias])),
-            also: Some(people::hashes_of_team(&row.team_id)),
+            also: Some(people::hashes_of(KeysOf::Team(&row.team_id))),
             answer: Box::new(|_| ()),
         }
     }
@@ -205,6 +243,10 @@ fn may(statement: Statement) -> Step {
 fn names_of<const N: usize>(id: &str, aliases: [&Option<String>; N]) -> Vec<KeyHash> {
     let aliases = aliases.into_iter().flatten().map(|alias| directory::team(TeamName::Alias(alias)));
     std::iter::once(directory::team(TeamName::Id(id))).chain(aliases).collect()
+}
+
+fn user_as_kept(row: UserRow) -> UserRow {
+    UserRow { created_at: kept(row.created_at), updated_at: kept(row.updated_at), ..row }
 }
 
 fn team_as_kept(row: TeamRow) -> TeamRow {

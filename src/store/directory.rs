@@ -90,7 +90,7 @@ pub(super) fn name_of(enrolment: &Enrolment) -> KeyHash {
     }
 }
 
-fn user(id: &str) -> KeyHash {
+pub(super) fn user(id: &str) -> KeyHash {
     KeyHash::of(&format!("user:{id}"))
 }
 

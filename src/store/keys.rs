@@ -8,7 +8,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use portcullis_admin_api::store::{
     AdminStore, AuditQuery, AuditRow, DenialQuery, DenialRow, KeyQuery, KeyRow, MemberChange, Page, Replay, Rotation,
-    StoreError, TeamMember, TeamQuery, TeamRow,
+    StoreError, TeamMember, TeamQuery, TeamRow, UserQuery, UserRow,
 };
 use portcullis_filters::authn::jwt::deny_list::DeniedClaim;
 use portcullis_filters::authn::virtual_key::{KeyHash, KeyRecord, KeyStore, StoreUnavailable};
@@ -103,6 +103,26 @@ impl AdminStore for Inner {
         let page = self.page(listing, row::team_row).await?;
         let members = self.read(members, row::member, Lane::Admin).await?;
         Ok(Page { rows: with_members(page.rows, members), total: page.total })
+    }
+
+    async fn insert_user(&self, row: UserRow, audit: AuditRow) -> Result<UserRow, StoreError> {
+        self.write(Change::insert_user(row, &audit)).await
+    }
+
+    async fn user(&self, user_id: &str) -> Result<Option<UserRow>, StoreError> {
+        self.read(people::user_row(user_id), row::user_row, Lane::Admin).await.map(first)
+    }
+
+    async fn replace_user(&self, row: UserRow, audit: AuditRow) -> Result<UserRow, StoreError> {
+        self.write(Change::replace_user(row, &audit)).await
+    }
+
+    async fn delete_user(&self, row: UserRow, audit: AuditRow) -> Result<(), StoreError> {
+        self.write(Change::delete_user(&row, &audit)).await
+    }
+
+    async fn users(&self, query: &UserQuery) -> Result<Page<UserRow>, StoreError> {
+        self.page(listing::users(query), row::user_row).await
     }
 
     async fn denial(&self, claim: DeniedClaim, issuer: &str, value: &str) -> Result<Option<DenialRow>, StoreError> {

@@ -6,7 +6,7 @@
 use std::time::SystemTime;
 
 use portcullis_admin_api::spend::{By, CallQuery, SumQuery};
-use portcullis_admin_api::store::{AuditQuery, DenialQuery, KeyQuery, KeySort, KeyStatus, TeamQuery};
+use portcullis_admin_api::store::{AuditQuery, DenialQuery, KeyQuery, KeySort, KeyStatus, TeamQuery, UserQuery};
 use portcullis_filters::authn::jwt::deny_list::DeniedClaim;
 
 use super::param::Param;
@@ -79,6 +79,16 @@ pub(super) fn teams(query: &TeamQuery) -> Listing {
     }
     let order = ["created_at", "team_id"];
     conditions.listing(people::TEAM_COLUMNS, "teams", &order, true, (query.offset, query.limit))
+}
+
+pub(super) fn users(query: &UserQuery) -> Listing {
+    let mut conditions = Conditions::default();
+    // True of every row, as for teams.
+    conditions.always("version > 0");
+    conditions.text("user_email = ", query.email.as_deref());
+    conditions.text("role = ", query.role.as_deref());
+    let order = ["created_at", "user_id"];
+    conditions.listing(people::USER_COLUMNS, "users", &order, true, (query.offset, query.limit))
 }
 
 pub(super) fn denials(query: &DenialQuery) -> Listing {

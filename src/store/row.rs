@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use portcullis_admin_api::spend::{Call, Sum};
-use portcullis_admin_api::store::{AuditRow, DenialRow, KeyRow, MemberRole, Replay, TeamMember, TeamRow};
+use portcullis_admin_api::store::{AuditRow, DenialRow, KeyRow, MemberRole, Replay, TeamMember, TeamRow, UserRow};
 use portcullis_filters::authn::jwt::deny_list::DeniedClaim;
 use portcullis_filters::authn::virtual_key::{KeyHash, KeyLimits, KeyRecord};
 use portcullis_filters::directory::{TeamRecord, UserRecord};
@@ -327,6 +327,24 @@ pub(super) fn team_row(row: &Row<'_>) -> Read<TeamRow> {
         spend: row.real(6)?,
         settings: row.json(7)?,
         members: Vec::new(),
+        created_at: row.moment(8)?,
+        created_by: row.text(9)?,
+        updated_at: row.moment(10)?,
+        updated_by: row.text(11)?,
+    })
+}
+
+/// Reads `statement::people::USER_COLUMNS`.
+pub(super) fn user_row(row: &Row<'_>) -> Read<UserRow> {
+    Ok(UserRow {
+        user_id: row.required(0)?,
+        version: row.integer(1)?,
+        user_email: row.text(2)?,
+        user_alias: row.text(3)?,
+        role: row.text(4)?,
+        models: row.json(5)?,
+        spend: row.real(6)?,
+        settings: row.json(7)?,
         created_at: row.moment(8)?,
         created_by: row.text(9)?,
         updated_at: row.moment(10)?,

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use portcullis_admin_api::store::{AuditQuery, DenialQuery, KeyQuery, KeySort, KeyStatus, TeamQuery};
+use portcullis_admin_api::store::{AuditQuery, DenialQuery, KeyQuery, KeySort, KeyStatus, TeamQuery, UserQuery};
 use portcullis_bench::postgres::PostgresServer;
 use portcullis_filters::authn::jwt::deny_list::DeniedClaim;
 use portcullis_filters::authn::virtual_key::KeyHash;
@@ -12,6 +12,7 @@ use portcullis_filters::directory::TeamName;
 use tokio_postgres::NoTls;
 
 use super::statement::Statement;
+use super::statement::people::KeysOf;
 use super::*;
 
 /// Fifty thousand keys of a thousand users, every hundredth blocked, deleted, ending or rotated, in either dialect's words.
@@ -34,8 +35,8 @@ fn fill(series: &str, digest: impl Fn(&str) -> String, time: impl Fn(&str) -> St
          INSERT INTO token_denials (claim, issuer, value, until, epoch, created_at)
          SELECT CASE n % 3 WHEN 0 THEN 'jti' WHEN 1 THEN 'sub' ELSE 'sid' END, 'issuer', 'value ' || n, {end}, n, {created}
          FROM {series};
-         INSERT INTO users (user_id, models, settings, created_at, updated_at, version)
-         SELECT 'user ' || n, '[]', '{{}}', {created}, {created}, 1 FROM {series};
+         INSERT INTO users (user_id, user_email, models, settings, created_at, updated_at, version)
+         SELECT 'user ' || n, n || '@example.com', '[]', '{{}}', {created}, {created}, 1 FROM {series};
          INSERT INTO teams (team_id, team_alias, models, blocked, settings, created_at, updated_at, version)
          SELECT 'team ' || n, 'Team ' || n, '[]', {no}, '{{}}', {created}, {created}, 1 FROM {series};
          INSERT INTO team_members (team_id, user_id, role, settings)
@@ -64,7 +65,12 @@ fn waited_for() -> Vec<(String, bool, Statement)> {
         ("members".to_owned(), false, statement::people::members("team 7")),
         ("remove member".to_owned(), false, statement::people::remove_member("team 7", "user 7")),
         ("delete team".to_owned(), false, statement::people::delete_team("team 7", 1)),
-        ("keys of a team".to_owned(), false, statement::people::delete_keys_of_team("team 7", now, &None)),
+        ("keys of a team".to_owned(), false, statement::people::delete_keys(KeysOf::Team("team 7"), now, &None)),
+        ("keys of a user".to_owned(), false, statement::people::delete_keys(KeysOf::User("user 7"), now, &None)),
+        ("user row".to_owned(), false, statement::people::user_row("user 7")),
+        ("delete user".to_owned(), false, statement::people::delete_user("user 7", 1)),
+        ("teams of a user".to_owned(), false, statement::people::touch_teams_of("user 7")),
+        ("leave teams".to_owned(), false, statement::people::leave_teams("user 7")),
         ("denial".to_owned(), false, statement::denials::denial(DeniedClaim::Sub, "issuer", "value 7")),
         ("denials since".to_owned(), true, statement::denials::since(49_990, now, 5_000)),
         ("purge".to_owned(), false, statement::denials::purge(std::time::UNIX_EPOCH, 1_000)),
@@ -104,6 +110,10 @@ fn waited_for() -> Vec<(String, bool, Statement)> {
         all.push((format!("{name}, members"), false, statement::people::members_of(&page)));
         all.push((name.to_owned(), name == "teams", page));
     }
+    let page = UserQuery { limit: 50, ..UserQuery::default() };
+    all.push(("users".to_owned(), true, listing::users(&page).page));
+    let of_email = UserQuery { email: some("7@example.com"), ..page };
+    all.push(("users of an address".to_owned(), false, listing::users(&of_email).page));
     let listed = DenialQuery { claim: None, issuer: None, value: None, now, offset: 0, limit: 50 };
     let one = DenialQuery { value: some("value 7"), ..listed.clone() };
     all.push(("denied".to_owned(), true, listing::denials(&listed).page));

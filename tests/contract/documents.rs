@@ -1,5 +1,5 @@
 //! The pages that list what the code decides: `docs/errors.md` against the table of answers, and
-//! `docs/migrate-from-litellm.md` against the fields that keys and teams take.
+//! `docs/migrate-from-litellm.md` against the fields that keys, teams and users take.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -119,7 +119,7 @@ fn the_page_of_errors_names_the_forbidden_members() {
 
 /// Whether a field is in force is for people to say; that none is forgotten, or named twice, is checked here.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_page_for_migration_tells_of_every_field_of_a_key_and_of_a_team() {
+async fn the_page_for_migration_tells_of_every_field_of_a_key_a_team_and_a_user() {
     let text = page("migrate-from-litellm.md");
     let part = |from: &str, to: &str| quoted(text.split_once(from).unwrap().1.split_once(to).unwrap().0);
     let gateway = gateway("").start().await;
@@ -132,6 +132,7 @@ async fn the_page_for_migration_tells_of_every_field_of_a_key_and_of_a_team() {
         each.collect::<BTreeSet<_>>()
     };
     let of_key = fields(&["GenerateKeyRequest", "UpdateKeyRequest", "RegenerateKeyRequest"]);
+    let of_user = fields(&["NewUserRequest", "UpdateUserRequest"]);
     let of_team = fields(&["NewTeamRequest", "UpdateTeamRequest"]);
     for (enforced, stored, known) in [
         (
@@ -140,9 +141,14 @@ async fn the_page_for_migration_tells_of_every_field_of_a_key_and_of_a_team() {
             of_key,
         ),
         (
-            part("fields of a team count", "These are checked"),
-            part("checked, stored and shown, but **not enforced yet**:", "## Refused settings"),
+            part("fields of a team count", "These are stored"),
+            part("These are stored and shown, but **not enforced yet**:", "## Users"),
             of_team,
+        ),
+        (
+            part("fields of a user are in force:", "These are kept"),
+            part("kept and shown, but **not enforced yet**:", "## Refused settings"),
+            of_user,
         ),
     ] {
         assert_eq!(enforced.intersection(&stored).next(), None);

@@ -14,6 +14,7 @@ mod rows;
 mod teams;
 mod tls;
 mod usage;
+mod users;
 
 /// Runs each function once for each kind of store.
 macro_rules! contract {

@@ -57,13 +57,14 @@ pub(crate) async fn generate_service_account_key(
 
 /// Whose the new key is.
 #[derive(PartialEq)]
-enum Owner {
+pub(crate) enum Owner {
     AsGiven,
     /// Not even the user that the configured defaults name.
     Nobody,
 }
 
-async fn create(
+/// Makes a key of fields whose types are right.
+pub(crate) async fn create(
     state: &AdminState,
     caller: &Caller,
     mut given: Given,

@@ -112,3 +112,45 @@ pub struct TeamQuery {
     /// Rows to return at most.
     pub limit: u64,
 }
+
+/// One user as it is kept. A deleted user leaves no row but in the audit log.
+#[derive(Clone, Debug, PartialEq)]
+pub struct UserRow {
+    /// The id: the primary key.
+    pub user_id: String,
+    /// Counts the writes to this row; a write must name the version that it read.
+    pub version: i64,
+    /// E-mail address.
+    pub user_email: Option<String>,
+    /// The operator's name for them.
+    pub user_alias: Option<String>,
+    /// Role, in LiteLLM's words.
+    pub role: Option<String>,
+    /// Models that their own keys may use, as given. Empty means all.
+    pub models: Vec<String>,
+    /// Money spent, in US dollars.
+    pub spend: f64,
+    /// Every other field that LiteLLM knows, as given (limits, budgets, metadata, ...).
+    pub settings: Map<String, Value>,
+    /// When the row was made.
+    pub created_at: SystemTime,
+    /// By whom.
+    pub created_by: Option<String>,
+    /// When the row was written last.
+    pub updated_at: SystemTime,
+    /// By whom.
+    pub updated_by: Option<String>,
+}
+
+/// Which users a listing shows, the newest first. All conditions must hold; `None` does not restrict.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UserQuery {
+    /// E-mail address, whole.
+    pub email: Option<String>,
+    /// Role.
+    pub role: Option<String>,
+    /// Rows to skip.
+    pub offset: u64,
+    /// Rows to return at most.
+    pub limit: u64,
+}

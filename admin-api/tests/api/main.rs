@@ -15,3 +15,4 @@ mod roles;
 mod rotate;
 mod teams;
 mod tokens;
+mod users;

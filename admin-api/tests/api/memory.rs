@@ -11,7 +11,7 @@ use futures_util::future::BoxFuture;
 use portcullis_admin_api::spend::{Call, CallQuery, Reports, Sum, SumQuery};
 use portcullis_admin_api::store::{
     AdminStore, AuditQuery, AuditRow, DenialQuery, DenialRow, KeyQuery, KeyRow, KeyStatus, MemberChange, Page, Replay,
-    Rotation, StoreError, TeamQuery, TeamRow,
+    Rotation, StoreError, TeamQuery, TeamRow, UserQuery, UserRow,
 };
 use portcullis_filters::authn::jwt::deny_list::DeniedClaim;
 use portcullis_filters::authn::virtual_key::{KeyHash, KeyRecord, KeyStore, StoreUnavailable};
@@ -28,6 +28,7 @@ struct Tables {
     replays: BTreeMap<(KeyHash, [u8; 32]), Replay>,
     denials: BTreeMap<(&'static str, String, String), DenialRow>,
     teams: BTreeMap<String, TeamRow>,
+    users: BTreeMap<String, UserRow>,
     audit: Vec<AuditRow>,
     away: bool,
     conflicts: u32,
@@ -78,6 +79,17 @@ impl Tables {
     fn team(&self, row: &TeamRow) -> Result<&TeamRow, StoreError> {
         let stored = self.teams.get(&row.team_id).filter(|stored| stored.version == row.version);
         stored.ok_or(StoreError::Conflict)
+    }
+
+    fn user(&self, row: &UserRow) -> Result<&UserRow, StoreError> {
+        let stored = self.users.get(&row.user_id).filter(|stored| stored.version == row.version);
+        stored.ok_or(StoreError::Conflict)
+    }
+
+    fn delete_keys(&mut self, at: SystemTime, by: &Option<String>, theirs: impl Fn(&KeyRow) -> bool) {
+        for key in self.keys.values_mut().filter(|key| key.deleted_at.is_none() && theirs(key)) {
+            (key.deleted_at, key.deleted_by) = (Some(at), by.clone());
+        }
     }
 
     fn record(&mut self, mut audit: AuditRow) {
@@ -174,6 +186,7 @@ impl AdminStore for Memory {
         let shows = |row: &&KeyRow| {
             let alias = row.key_alias.as_deref().unwrap_or_default();
             query.team_id.as_ref().is_none_or(|team| row.team_id.as_ref() == Some(team))
+                && query.user_id.as_ref().is_none_or(|user| row.user_id.as_ref() == Some(user))
                 && query.token.is_none_or(|token| row.token == token)
                 && query.alias.as_deref().is_none_or(|a| if query.substring { alias.contains(a) } else { alias == a })
                 && (row.deleted_at.is_some() == (query.status == Some(KeyStatus::Deleted)))
@@ -238,10 +251,7 @@ impl AdminStore for Memory {
             tables.team(&row)?;
             tables.record(audit);
             tables.teams.remove(&row.team_id);
-            let keys = tables.keys.values_mut().filter(|key| key.deleted_at.is_none());
-            for key in keys.filter(|key| key.team_id.as_ref() == Some(&row.team_id)) {
-                (key.deleted_at, key.deleted_by) = (Some(row.updated_at), row.updated_by.clone());
-            }
+            tables.delete_keys(row.updated_at, &row.updated_by, |key| key.team_id.as_ref() == Some(&row.team_id));
             Ok(())
         })
     }
@@ -256,6 +266,53 @@ impl AdminStore for Memory {
         };
         self.read(|tables| {
             page(tables.teams.values().rev().filter(shows).cloned().collect(), query.offset, query.limit)
+        })
+    }
+
+    async fn insert_user(&self, row: UserRow, audit: AuditRow) -> Result<UserRow, StoreError> {
+        self.write(|tables| {
+            if tables.users.contains_key(&row.user_id) {
+                return Err(StoreError::IdTaken);
+            }
+            tables.record(audit);
+            tables.users.insert(row.user_id.clone(), row.clone());
+            Ok(row)
+        })
+    }
+
+    async fn user(&self, user_id: &str) -> Result<Option<UserRow>, StoreError> {
+        self.read(|tables| tables.users.get(user_id).cloned())
+    }
+
+    async fn replace_user(&self, mut row: UserRow, audit: AuditRow) -> Result<UserRow, StoreError> {
+        self.write(|tables| {
+            tables.user(&row)?;
+            row.version += 1;
+            tables.record(audit);
+            tables.users.insert(row.user_id.clone(), row.clone());
+            Ok(row)
+        })
+    }
+
+    async fn delete_user(&self, row: UserRow, audit: AuditRow) -> Result<(), StoreError> {
+        self.write(|tables| {
+            tables.user(&row)?;
+            tables.record(audit);
+            tables.users.remove(&row.user_id);
+            for team in tables.teams.values_mut() {
+                team.members.retain(|member| member.user_id != row.user_id);
+            }
+            tables.delete_keys(row.updated_at, &row.updated_by, |key| key.user_id.as_ref() == Some(&row.user_id));
+            Ok(())
+        })
+    }
+
+    async fn users(&self, query: &UserQuery) -> Result<Page<UserRow>, StoreError> {
+        let shows = |row: &&UserRow| {
+            (query.email.is_none() || query.email == row.user_email) && (query.role.is_none() || query.role == row.role)
+        };
+        self.read(|tables| {
+            page(tables.users.values().rev().filter(shows).cloned().collect(), query.offset, query.limit)
         })
     }
 

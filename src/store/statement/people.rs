@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use portcullis_admin_api::store::{TeamMember, TeamRow};
+use portcullis_admin_api::store::{TeamMember, TeamRow, UserRow};
 use portcullis_filters::directory::{Enrolment, TeamName};
 use serde_json::{Value, json};
 
@@ -149,20 +149,107 @@ pub(in crate::store) fn remove_member(team_id: &str, user_id: &str) -> Statement
     Statement::fixed("DELETE FROM team_members WHERE team_id = $1 AND user_id = $2", params)
 }
 
-/// Every hash that leads to a live key of the team.
-pub(in crate::store) fn hashes_of_team(id: &str) -> Statement {
-    Statement::fixed(
-        "SELECT token FROM virtual_keys WHERE team_id = $1 AND deleted_at IS NULL UNION ALL \
+/// Whose keys.
+#[derive(Clone, Copy)]
+pub(in crate::store) enum KeysOf<'a> {
+    Team(&'a str),
+    User(&'a str),
+}
+
+impl<'a> KeysOf<'a> {
+    fn column_and_id(self) -> (&'static str, &'a str) {
+        match self {
+            Self::Team(id) => ("team_id", id),
+            Self::User(id) => ("user_id", id),
+        }
+    }
+}
+
+/// Every hash that leads to a live key of theirs.
+pub(in crate::store) fn hashes_of(whose: KeysOf<'_>) -> Statement {
+    let (column, id) = whose.column_and_id();
+    let sql = format!(
+        "SELECT token FROM virtual_keys WHERE {column} = $1 AND deleted_at IS NULL UNION ALL \
          SELECT g.token FROM grace_keys g JOIN virtual_keys k ON k.token = g.active_token \
-         WHERE k.team_id = $1 AND k.deleted_at IS NULL",
-        vec![Param::Text(id.to_owned())],
+         WHERE k.{column} = $1 AND k.deleted_at IS NULL"
+    );
+    Statement::fixed(sql, vec![Param::Text(id.to_owned())])
+}
+
+pub(in crate::store) fn delete_keys(whose: KeysOf<'_>, at: SystemTime, by: &Option<String>) -> Statement {
+    let (column, id) = whose.column_and_id();
+    let sql = format!(
+        "UPDATE virtual_keys SET deleted_at = $2, deleted_by = $3, updated_at = $2, updated_by = $3, \
+         version = version + 1 WHERE {column} = $1 AND deleted_at IS NULL"
+    );
+    Statement::fixed(sql, vec![Param::Text(id.to_owned()), Param::Time(at), by.into()])
+}
+
+/// The columns of a [`UserRow`], in the order in which `row::user_row` reads and [`user_params`] binds them.
+pub(in crate::store) const USER_COLUMNS: &str = "user_id, version, user_email, user_alias, role, models, spend, settings, \
+     created_at, created_by, updated_at, updated_by";
+
+pub(in crate::store) fn user_row(id: &str) -> Statement {
+    let sql = format!("SELECT {USER_COLUMNS} FROM users WHERE user_id = $1");
+    Statement::fixed(sql, vec![Param::Text(id.to_owned())])
+}
+
+/// Stores a user where there is none of their id; returns no row otherwise.
+pub(in crate::store) fn insert_user(row: &UserRow) -> Statement {
+    let sql = format!(
+        "INSERT INTO users ({USER_COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) \
+         ON CONFLICT (user_id) DO NOTHING RETURNING version"
+    );
+    Statement::fixed(sql, user_params(row))
+}
+
+/// Writes `row` over that of its id if that still has the version `read`; returns no row otherwise.
+pub(in crate::store) fn update_user(read: i64, row: &UserRow) -> Statement {
+    let mut params = user_params(row);
+    params.push(Param::Integer(read));
+    Statement::fixed(
+        "UPDATE users SET version = $2, user_email = $3, user_alias = $4, role = $5, models = $6, spend = $7, \
+         settings = $8, created_at = $9, created_by = $10, updated_at = $11, updated_by = $12 \
+         WHERE user_id = $1 AND version = $13 RETURNING version",
+        params,
     )
 }
 
-pub(in crate::store) fn delete_keys_of_team(id: &str, at: SystemTime, by: &Option<String>) -> Statement {
+fn user_params(row: &UserRow) -> Vec<Param> {
+    vec![
+        Param::Text(row.user_id.clone()),
+        Param::Integer(row.version),
+        (&row.user_email).into(),
+        (&row.user_alias).into(),
+        (&row.role).into(),
+        Param::Json(json!(row.models)),
+        Param::Real(row.spend),
+        Param::Json(Value::Object(row.settings.clone())),
+        Param::Time(row.created_at),
+        (&row.created_by).into(),
+        Param::Time(row.updated_at),
+        (&row.updated_by).into(),
+    ]
+}
+
+/// Ends a user if they still have the version `read`; returns no row otherwise.
+pub(in crate::store) fn delete_user(id: &str, read: i64) -> Statement {
     Statement::fixed(
-        "UPDATE virtual_keys SET deleted_at = $2, deleted_by = $3, updated_at = $2, updated_by = $3, \
-         version = version + 1 WHERE team_id = $1 AND deleted_at IS NULL",
-        vec![Param::Text(id.to_owned()), Param::Time(at), by.into()],
+        "DELETE FROM users WHERE user_id = $1 AND version = $2 RETURNING version",
+        vec![Param::Text(id.to_owned()), Param::Integer(read)],
     )
+}
+
+/// Moves the versions of the teams that a user is about to leave.
+pub(in crate::store) fn touch_teams_of(user_id: &str) -> Statement {
+    Statement::fixed(
+        "UPDATE teams SET version = version + 1 \
+         WHERE team_id IN (SELECT team_id FROM team_members WHERE user_id = $1)",
+        vec![Param::Text(user_id.to_owned())],
+    )
+}
+
+/// Takes a user out of every team.
+pub(in crate::store) fn leave_teams(user_id: &str) -> Statement {
+    Statement::fixed("DELETE FROM team_members WHERE user_id = $1", vec![Param::Text(user_id.to_owned())])
 }
