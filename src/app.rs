@@ -31,7 +31,7 @@ use tokio::sync::{Mutex, oneshot, watch};
 use crate::background::key_sets::KeySets;
 use crate::background::settle::Settling;
 use crate::background::{admin, announce, reload, stop};
-use crate::config::{Loaded, Overrides, Settings};
+use crate::config::{Loaded, Overrides, Settings, UsageSettings};
 use crate::explain::Explainer;
 use crate::live::{CustomMakings, GateLogouts, Makings, TokenMakings};
 use crate::proxy::bound::Bound;
@@ -91,16 +91,7 @@ fn serve_with(source: Source, loaded: Loaded, log: Log) -> Result<()> {
 
     let body_memory = BodyMemory::new(usize::try_from(settings.http.max_buffered_bytes)?);
     let (limits, resolver) = (Limits::new(settings.cache.ttl + settings.cache.max_stale), Arc::new(Resolver::new()));
-    let path = &settings.usage.journal;
-    let journal = Journal::open(path).with_context(|| format!("opening the journal of usage, {}", path.display()))?;
-    let journal = Arc::new(journal);
-    let settling = Arc::new(Settling {
-        journal: Arc::clone(&journal),
-        store: store.clone(),
-        limits: limits.clone(),
-        keep_calls: settings.usage.keep_calls,
-        posting: Mutex::default(),
-    });
+    let settling = Arc::new(settling(&settings.usage, &store, &limits)?);
     let deployments = Arc::clone(&live);
     let served = Arc::clone(&live);
     let state = AdminState {
@@ -126,7 +117,7 @@ fn serve_with(source: Source, loaded: Loaded, log: Log) -> Result<()> {
         resolver,
         body_memory,
         limits,
-        journal,
+        journal: Arc::clone(&settling.journal),
         active: Arc::clone(&active),
     };
 
@@ -160,6 +151,18 @@ fn serve_with(source: Source, loaded: Loaded, log: Log) -> Result<()> {
 
     server.run(RunArgs { shutdown_signal: Box::new(stop::Signals { stopping }) });
     Ok(())
+}
+
+fn settling(settings: &UsageSettings, store: &Store, limits: &Limits) -> Result<Settling> {
+    let path = &settings.journal;
+    let journal = Journal::open(path).with_context(|| format!("opening the journal of usage, {}", path.display()))?;
+    Ok(Settling {
+        journal: Arc::new(journal),
+        store: store.clone(),
+        limits: limits.clone(),
+        keep_calls: settings.keep_calls,
+        posting: Mutex::default(),
+    })
 }
 
 fn token_makings(store: &Store, control: &Runtime) -> Result<TokenMakings> {

@@ -339,7 +339,6 @@ impl Count {
     }
 
     fn give_back(&mut self, estimate: &Estimate) {
-        self.at_once = self.at_once.saturating_sub(1);
         self.tokens_held = self.tokens_held.saturating_sub(estimate.tokens);
         self.money.held = Cost(self.money.held.0.saturating_sub(estimate.cost.0));
     }
@@ -371,13 +370,14 @@ impl Money {
 }
 
 impl Reservation {
-    /// Puts what the request took in the place of the estimate.
-    pub fn settle(mut self, tokens: u64, cost: Cost, now: SystemTime) {
+    /// Puts what the request took in the place of the estimate. The request is under way until this is dropped.
+    pub fn settle(&mut self, tokens: u64, cost: Cost, now: SystemTime) {
         let Some(held) = &mut self.0 else { return };
         let minute = Clock::at(now).minute;
-        for counted_as in std::mem::take(&mut held.counted_as) {
-            if let Some(count) = held.limits.part(counted_as).counts.get_mut(&counted_as) {
-                count.give_back(&held.estimate);
+        let estimate = std::mem::take(&mut held.estimate);
+        for counted_as in &held.counted_as {
+            if let Some(count) = held.limits.part(*counted_as).counts.get_mut(counted_as) {
+                count.give_back(&estimate);
                 count.settle(tokens, cost, minute);
             }
         }
@@ -388,6 +388,7 @@ impl Drop for Held {
     fn drop(&mut self) {
         for counted_as in &self.counted_as {
             if let Some(count) = self.limits.part(*counted_as).counts.get_mut(counted_as) {
+                count.at_once = count.at_once.saturating_sub(1);
                 count.give_back(&self.estimate);
             }
         }
@@ -449,6 +450,8 @@ mod tests {
         let mut held: Vec<_> = (0..5).map(|_| take(&limits, &five, 0).ok().unwrap()).collect();
         let refused = Denial::RateLimited { limit: "max_parallel_requests", retry_after: SOON };
         assert_eq!(take(&limits, &five, 0).err(), Some(refused));
+        held[0].settle(0, Cost(0), at(0));
+        assert!(take(&limits, &five, 0).is_err(), "what is settled is under way until its end");
         held.pop();
         let again = take(&limits, &five, 0);
         assert!(again.is_ok() && take(&limits, &five, 0).is_err());
@@ -517,7 +520,7 @@ mod tests {
         let limits = limits();
         let key = [Limit { tpm: Some(100), ..limit("a", None, None) }];
         let ask = |seconds| estimated(&limits, &key, Estimate { tokens: 60, ..Estimate::default() }, seconds);
-        let (first, second) = (ask(0).ok().unwrap(), ask(0).ok().unwrap());
+        let (mut first, second) = (ask(0).ok().unwrap(), ask(0).ok().unwrap());
         assert_eq!(ask(0).err(), limited("tpm_limit", 1), "as much is held back; it may be less in a moment");
         first.settle(10, Cost(0), at(50));
         drop(second);
@@ -558,13 +561,13 @@ mod tests {
             let key = budget(1, 10, 0);
             let mut held = Vec::new();
             for _ in 0..4 {
-                let reservation = call(&limits, &key).ok().unwrap();
+                let mut reservation = call(&limits, &key).ok().unwrap();
                 if at_once { held.push(reservation) } else { reservation.settle(0, cost(3), at(0)) }
             }
             let refused = call(&limits, &key).err();
             if at_once {
                 assert_eq!(refused, limited("max_budget", 1), "nobody is told that the budget is spent before it is");
-                held.into_iter().for_each(|held| held.settle(0, cost(1), at(0)));
+                held.into_iter().for_each(|mut held| held.settle(0, cost(1), at(0)));
                 assert!(call(&limits, &key).is_ok(), "they cost less than thought");
             } else {
                 assert_eq!(refused, Some(Denial::OverBudget("max_budget")));

@@ -214,8 +214,8 @@ impl From<serde_json::Value> for Count {
     }
 }
 
-/// No call takes more tokens than this; sums of them do not overflow.
-const MOST: u64 = 1 << 40;
+/// No call takes more tokens than this, whatever a provider says: two thousand million of them fit into one sum.
+const MOST: u64 = 1 << 32;
 
 impl Said {
     fn usage(&self) -> Usage {

@@ -3,6 +3,7 @@
 //! An answer is noted before its last bytes go to the client: whoever has the whole answer is in the journal, whatever
 //! happens to this process. One that breaks off is noted when the request ends, by what had passed.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -132,8 +133,7 @@ pub(super) fn settle(gateway: &Gateway, is_whole: bool, ctx: &mut RequestContext
     let (Some(metering), Some(admission), None) = (&ctx.metering, &mut ctx.admission, ctx.taken) else { return };
     let now = SystemTime::now();
     let taken = taken(&metering.meter, admission, is_whole);
-    let reservation = std::mem::take(&mut admission.reservation);
-    reservation.settle(taken.usage.total(), taken.cost.unwrap_or_default(), now);
+    admission.reservation.settle(taken.usage.total(), taken.cost.unwrap_or_default(), now);
     gateway.journal.note(&record(&taken, metering.began, now, admission, &ctx.id));
     ctx.taken = Some(taken);
 }
@@ -175,7 +175,7 @@ fn record(taken: &Taken, began: SystemTime, now: SystemTime, admission: &Admissi
 }
 
 fn caller(permit: &Permit) -> Caller {
-    let text = |text: &Option<std::sync::Arc<str>>| text.as_deref().map(str::to_owned);
+    let text = |text: &Option<Arc<str>>| text.as_deref().map(str::to_owned);
     let boxed = |text: &Option<Box<str>>| text.as_deref().map(str::to_owned);
     let id = permit.principal().id();
     match permit.principal() {

@@ -143,26 +143,21 @@ pub(super) fn usage_sums(query: &SumQuery) -> Statement {
     let named = |name: &str, nothing: &str| if apart.contains(&name) { name.to_owned() } else { nothing.to_owned() };
     let texts = ["caller", "user_id", "team_id", "model", "provider"].map(|name| named(name, "''")).join(", ");
     let day = named("day", "CAST(0 AS BIGINT)");
-    let counts = [
-        "requests",
-        "input_tokens",
-        "cached_tokens",
-        "cache_written_tokens",
-        "output_tokens",
-        "reasoning_tokens",
-        "picodollars",
-    ];
+    // As a float: what calls cost is dollars to whoever reads it, and a sum of sums may be longer than a whole number.
+    let counts =
+        ["requests", "input_tokens", "cached_tokens", "cache_written_tokens", "output_tokens", "reasoning_tokens"];
     let counts = counts.map(|count| format!("CAST(SUM({count}) AS BIGINT)")).join(", ");
+    let cost = "SUM(CAST(picodollars AS DOUBLE PRECISION))";
     let group = if apart.is_empty() { String::new() } else { format!(" GROUP BY {}", apart.join(", ")) };
     let order = match (query.dearest_first, apart.is_empty()) {
         (_, true) => String::new(),
-        (true, false) => format!(" ORDER BY SUM(picodollars) DESC, {}", apart.join(", ")),
+        (true, false) => format!(" ORDER BY {cost} DESC, {}", apart.join(", ")),
         (false, false) => format!(" ORDER BY {}", apart.join(", ")),
     };
     let Conditions { sql, mut params } = conditions;
     params.push(Param::Integer(i64::try_from(query.limit).unwrap_or(i64::MAX)));
     let sql = format!(
-        "SELECT {day}, {texts}, {counts} FROM usage_by_day WHERE {}{group} HAVING SUM(requests) > 0{order} LIMIT ${}",
+        "SELECT {day}, {texts}, {counts}, {cost} FROM usage_by_day WHERE {}{group} HAVING SUM(requests) > 0{order} LIMIT ${}",
         sql.join(" AND "),
         params.len()
     );

@@ -279,7 +279,7 @@ pub(super) fn usage_sum(row: &Row<'_>) -> Read<Sum> {
         provider: row.required(5)?,
         requests: row.count(6)?,
         usage: usage(row, 7)?,
-        cost: Cost(row.count(12)?),
+        cost: Cost(row.real(12)? as u64),
     })
 }
 

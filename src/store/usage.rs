@@ -68,9 +68,7 @@ impl Store {
         // The sums of the keys come first, one list for each statement.
         Ok(amounts.into_iter().zip(sums).filter_map(posted).collect())
     }
-}
 
-impl Store {
     /// Drops the calls that began before this.
     ///
     /// # Errors

@@ -44,8 +44,9 @@ pub struct Segment {
     path: PathBuf,
 }
 
-/// A file is closed when it is as long, however slowly the store takes the ones before it.
-const MOST_BYTES: u64 = 16 << 20;
+/// A file is closed when it is as long, however slowly the store takes the ones before it: some three thousand calls, which
+/// the store takes well within the time for one write.
+const MOST_BYTES: u64 = 1 << 20;
 
 /// Bytes that are held in memory at most while the disk takes none.
 const MOST_REFUSED: usize = 64 << 20;
@@ -246,7 +247,7 @@ mod tests {
             began: UNIX_EPOCH + Duration::from_micros(1_790_000_000_000_001),
             ended: UNIX_EPOCH + Duration::from_micros(1_790_000_000_000_002),
             caller: Caller {
-                id: "x\n\"y".to_owned(),
+                id: "x\\\"y".to_owned(),
                 key: Some(KeyHash::of("sk-1")),
                 user_id: Some("ann".to_owned()),
                 team_id: None,
@@ -298,6 +299,34 @@ mod tests {
         assert_eq!(journal.left_behind().unwrap(), []);
         let files = fs::read_dir(directory.path()).unwrap().count();
         assert_eq!(files, 4, "two living processes with a lock and a file each");
+    }
+
+    /// Who may choose such texts is neither the operator nor this program.
+    #[test]
+    fn what_no_database_takes_is_kept_by_its_hash() {
+        let directory = TempDir::new().unwrap();
+        let journal = Journal::open(directory.path()).unwrap();
+        let (long, nul) = ("x".repeat(201), "a\0b".to_owned());
+        let caller = Caller { user_id: Some(long.clone()), end_user_id: Some(nul.clone()), ..record("1").caller };
+        journal.note(&UsageRecord { caller, model: "m".repeat(200), ..record("1") });
+        let read = journal.closed()[0].records().unwrap().remove(0);
+        let hashed = |text: &str| Some(format!("sha256:{}", KeyHash::of(text)));
+        assert_eq!((read.caller.user_id, read.caller.end_user_id), (hashed(&long), hashed(&nul)));
+        assert_eq!((read.model, read.caller.key), ("m".repeat(200), Some(KeyHash::of("sk-1"))));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_full_disk_loses_nothing_once_there_is_room_again() {
+        let directory = TempDir::new().unwrap();
+        let journal = Journal::open(directory.path()).unwrap();
+        let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let disk = std::mem::replace(&mut journal.writing().file, full);
+        journal.note(&record("1"));
+        journal.note(&record("2"));
+        assert_eq!(journal.closed(), []);
+        journal.writing().file = disk;
+        assert_eq!(ids(&journal.closed()), ["1", "2"]);
     }
 
     #[test]

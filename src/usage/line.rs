@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use portcullis_filters::authn::virtual_key::KeyHash;
 use portcullis_filters::price::Cost;
 use portcullis_filters::usage::Usage;
 use serde::{Deserialize, Serialize};
@@ -34,24 +35,36 @@ struct Line {
     estimated: bool,
 }
 
+/// Longest text that is kept as it is, in bytes: the nine that name a day's sum make up one entry of an index, and
+/// PostgreSQL takes some 2,700 bytes.
+const LONGEST: usize = 200;
+
+/// A text as the databases can keep and index it; any other by its hash. Identity providers and callers choose some of them,
+/// and one that a database refuses would hold up everybody's.
+fn kept(text: &str) -> String {
+    let fits = text.len() <= LONGEST && !text.chars().any(char::is_control);
+    if fits { text.to_owned() } else { format!("sha256:{}", KeyHash::of(text)) }
+}
+
 /// The record's line, with its end.
 pub(super) fn write(record: &UsageRecord) -> Vec<u8> {
     let Usage { input, cached, cache_written, output, reasoning } = record.usage;
-    let caller = record.caller.clone();
+    let caller = &record.caller;
+    let optional = |text: &Option<String>| text.as_deref().map(kept);
     let line = Line {
-        id: record.id.clone(),
+        id: kept(&record.id),
         began: micros(record.began),
         ended: micros(record.ended),
-        who: caller.id,
+        who: kept(&caller.id),
         key: caller.key.map(|key| key.to_string()),
-        user: caller.user_id,
-        team: caller.team_id,
-        organization: caller.organization_id,
-        end_user: caller.end_user_id,
-        call: record.call.clone(),
-        model: record.model.clone(),
-        upstream_model: record.upstream_model.clone(),
-        provider: record.provider.clone(),
+        user: optional(&caller.user_id),
+        team: optional(&caller.team_id),
+        organization: optional(&caller.organization_id),
+        end_user: optional(&caller.end_user_id),
+        call: kept(&record.call),
+        model: kept(&record.model),
+        upstream_model: kept(&record.upstream_model),
+        provider: kept(&record.provider),
         tokens: [input, cached, cache_written, output, reasoning],
         picodollars: record.cost.0,
         estimated: record.is_estimate,

@@ -20,6 +20,7 @@ crate::contract!(
     kept_calls_are_dropped_in_time,
     a_budget_whose_time_is_over_begins_anew_once,
     sums_and_calls_are_told_apart_as_asked,
+    a_provider_that_claims_any_number_holds_nobody_up,
 );
 
 const CENT: Cost = Cost(10_000_000_000);
@@ -213,4 +214,18 @@ async fn sums_and_calls_are_told_apart_as_asked(place: Place) {
         (call.began, call.usage, call.cost, &*call.team_id),
         (at(0) + day, records[3].usage, Cost(8 * CENT.0), "t")
     );
+}
+
+async fn a_provider_that_claims_any_number_holds_nobody_up(place: Place) {
+    let node = place.node();
+    let key = node.insert(row("a")).await.unwrap().token;
+    let most = u64::from(u32::MAX);
+    let usage = Usage { input: most, cached: most, cache_written: most, output: most, reasoning: most };
+    for number in 1..=3 {
+        let claim = UsageRecord { usage, cost: Cost(u64::MAX), ..record(&number.to_string(), Some(key)) };
+        post(&node, "journal", number, &[claim.clone(), UsageRecord { model: "n".to_owned(), ..claim }]).await;
+    }
+    let found = node.store.reports().sums(&SumQuery { limit: 10, ..SumQuery::default() }).await.unwrap();
+    assert!(found[0].requests == 6 && found[0].cost >= Cost(18_000_000_000_000_000_000), "{found:?}");
+    post(&node, "journal", 4, &[record("4", Some(key))]).await;
 }

@@ -42,6 +42,7 @@ pub(in crate::store) fn add_to_day(total: &DayTotal) -> Statement {
     let DayTotal { day, caller, model, upstream_model, provider, requests, usage, cost } = total;
     let text = |text: &Option<String>| Param::Text(text.clone().unwrap_or_default());
     Statement::fixed(
+        // A provider that a caller chose may claim any number: a sum stops at its bound, or it could not be posted at all.
         "INSERT INTO usage_by_day (day, caller, user_id, team_id, organization_id, end_user_id, model, upstream_model, \
          provider, requests, input_tokens, cached_tokens, cache_written_tokens, output_tokens, reasoning_tokens, picodollars) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) \
@@ -52,7 +53,8 @@ pub(in crate::store) fn add_to_day(total: &DayTotal) -> Statement {
          cache_written_tokens = usage_by_day.cache_written_tokens + excluded.cache_written_tokens, \
          output_tokens = usage_by_day.output_tokens + excluded.output_tokens, \
          reasoning_tokens = usage_by_day.reasoning_tokens + excluded.reasoning_tokens, \
-         picodollars = usage_by_day.picodollars + excluded.picodollars",
+         picodollars = CASE WHEN usage_by_day.picodollars > 9000000000000000000 - excluded.picodollars \
+         THEN 9000000000000000000 ELSE usage_by_day.picodollars + excluded.picodollars END",
         vec![
             Param::Integer(*day),
             Param::Text(caller.id.clone()),
@@ -113,6 +115,9 @@ pub(in crate::store) fn forget_log(before: SystemTime) -> Statement {
     Statement::fixed("DELETE FROM usage_log WHERE began_at < $1", vec![Param::Time(before)])
 }
 
+/// The bound that the sums above have.
+const MOST: i64 = 9_000_000_000_000_000_000;
+
 fn whole(number: u64) -> Param {
-    Param::Integer(i64::try_from(number).unwrap_or(i64::MAX))
+    Param::Integer(i64::try_from(number).unwrap_or(MOST).min(MOST))
 }
