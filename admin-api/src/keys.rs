@@ -15,7 +15,7 @@ pub mod rules;
 pub(crate) mod update;
 pub(crate) mod values;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
 use portcullis_filters::authn::virtual_key::KeyHash;
@@ -25,7 +25,7 @@ use crate::AdminState;
 use crate::authenticate::Caller;
 use crate::keys::fields::{KEY_FIELDS, Place};
 use crate::problem::{FieldProblem, Problem};
-use crate::store::{AdminStore, KeyRow, KeyStatus, StoreError};
+use crate::store::{AdminStore, KeyQuery, KeyRow, KeyStatus, StoreError};
 use crate::timestamp::{iso8601, iso8601_or_null, now};
 
 /// Who LiteLLM says made a key that the operator made with the master key.
@@ -193,3 +193,37 @@ pub(crate) fn only_text(mut body: Map<String, Value>, name: &'static str) -> Res
     problems.extend(body.keys().map(|other| FieldProblem::unknown(&["body", other])));
     if problems.is_empty() { Ok(text) } else { Err(Problem::Fields(problems)) }
 }
+
+/// As [`only_text`], for a list of different texts, at least one and at most so many.
+pub(crate) fn only_texts(
+    mut body: Map<String, Value>,
+    name: &'static str,
+    most: usize,
+) -> Result<BTreeSet<String>, Problem> {
+    let given = body.remove(name).ok_or_else(|| Problem::field(FieldProblem::missing(&["body", name])))?;
+    let texts: BTreeSet<String> = serde_json::from_value(given).map_err(|_| {
+        Problem::field(FieldProblem::new("list_type", &["body", name], "Input should be a valid list of strings"))
+    })?;
+    if let Some(other) = body.keys().next() {
+        return Err(Problem::field(FieldProblem::unknown(&["body", other])));
+    }
+    if texts.is_empty() || texts.len() > most {
+        return Err(Problem::invalid(name, format!("Name between 1 and {most} in {name}")));
+    }
+    Ok(texts)
+}
+
+/// The newest keys that a query means, each with its hash: what a team or a user is shown with.
+pub(crate) async fn newest(store: &dyn AdminStore, query: KeyQuery) -> Result<Vec<Map<String, Value>>, Problem> {
+    let now = now();
+    let asked = KeyQuery { descending: true, limit: MOST_NEWEST, now: Some(now), ..query };
+    let with_hash = |key: &KeyRow| {
+        let mut object = described(key, now);
+        object.insert("token".to_owned(), key.token.to_string().into());
+        object
+    };
+    Ok(store.keys(&asked).await?.rows.iter().map(with_hash).collect())
+}
+
+/// `/key/list` has the others.
+const MOST_NEWEST: u64 = 100;

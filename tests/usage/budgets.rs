@@ -122,3 +122,30 @@ async fn a_budget_of_a_second_begins_anew_after_it() {
     assert!(scene.info(&key).await["budget_reset_at"].is_null());
     scene.gateway.stop().await;
 }
+
+/// Two nodes on one store, each with a journal of its own: the second has the key in memory from before the first spent the
+/// budget, and learns of it by what it posts itself, long before the minute for which it would trust its memory.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_node_spends_closes_the_budget_on_the_other() {
+    let directory = tempfile::TempDir::new().unwrap();
+    let more = format!("  database_url: sqlite:///{}/store.db\n", directory.path().display());
+    let (one, other) = (Scene::with(&more).await, Scene::with(&more).await);
+    let key = one.gateway.generate_key(&json!({"max_budget": 1})).await;
+    other.gateway.client_credential(&key);
+    assert_eq!(other.chat(&key).await.status, 200);
+    one.provider.script_all(dear());
+    for status in [200, 200, 200, 200, 429] {
+        assert_eq!(one.chat(&key).await.status, status);
+    }
+    one.spent(&key, 1.2 + COST).await;
+    let mut passed = 0;
+    let refused = async {
+        while other.chat(&key).await.status == 200 {
+            passed += 1;
+        }
+    };
+    portcullis_bench::within("a refusal on the other node", refused).await;
+    one.spent(&key, 1.2 + f64::from(passed + 1) * COST).await;
+    one.gateway.stop().await;
+    other.gateway.stop().await;
+}

@@ -1,7 +1,5 @@
 //! `POST /team/delete`: ends teams, their memberships and their keys.
 
-use std::collections::BTreeSet;
-
 use axum::extract::State;
 use axum::{Extension, Json};
 use serde_json::{Value, json};
@@ -10,8 +8,8 @@ use crate::AdminState;
 use crate::authenticate::Caller;
 use crate::body::Fields;
 use crate::document::TeamsRequest;
-use crate::keys::ATTEMPTS;
-use crate::problem::{FieldProblem, Problem};
+use crate::keys::{ATTEMPTS, only_texts};
+use crate::problem::Problem;
 use crate::store::StoreError;
 use crate::teams::{find, record};
 use crate::timestamp::now;
@@ -25,18 +23,9 @@ const MAX_TEAMS: usize = 100;
 pub(crate) async fn delete_teams(
     State(state): State<AdminState>,
     Extension(caller): Extension<Caller>,
-    Fields(mut body): Fields,
+    Fields(body): Fields,
 ) -> Result<Json<Value>, Problem> {
-    let ids = body.remove("team_ids").ok_or_else(|| Problem::field(FieldProblem::missing(&["body", "team_ids"])))?;
-    let ids: BTreeSet<String> = serde_json::from_value(ids).map_err(|_| {
-        Problem::field(FieldProblem::new("list_type", &["body", "team_ids"], "Input should be a valid list of strings"))
-    })?;
-    if let Some(other) = body.keys().next() {
-        return Err(Problem::field(FieldProblem::unknown(&["body", other])));
-    }
-    if ids.is_empty() || ids.len() > MAX_TEAMS {
-        return Err(Problem::invalid("team_ids", format!("Name between 1 and {MAX_TEAMS} teams")));
-    }
+    let ids = only_texts(body, "team_ids", MAX_TEAMS)?;
     for id in &ids {
         find(&state, id).await?;
     }

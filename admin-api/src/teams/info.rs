@@ -6,15 +6,11 @@ use serde_json::{Value, json};
 
 use crate::AdminState;
 use crate::document::{TeamDetails, TeamInfo, TeamPage};
-use crate::keys::described;
+use crate::keys::newest;
 use crate::problem::{FieldProblem, Problem};
 use crate::query::{Parameters, offset};
 use crate::store::{KeyQuery, TeamQuery};
 use crate::teams::{find, shown};
-use crate::timestamp::now;
-
-/// Most keys that are shown with a team; `/key/list` has all of them.
-const MOST_KEYS: u64 = 100;
 
 /// Most teams that are listed without pages.
 const MOST_TEAMS: u64 = 1_000;
@@ -30,19 +26,8 @@ pub(crate) async fn team_info(State(state): State<AdminState>, mut query: Parame
     query.finish()?;
     let team_id = team_id.ok_or_else(|| Problem::field(FieldProblem::missing(&["query", "team_id"])))?;
     let row = find(&state, &team_id).await?;
-    let now = now();
-    let asked = KeyQuery {
-        team_id: Some(team_id.clone()),
-        descending: true,
-        limit: MOST_KEYS,
-        now: Some(now),
-        ..KeyQuery::default()
-    };
-    let keys = state.store.keys(&asked).await?.rows.into_iter().map(|key| {
-        let mut object = described(&key, now);
-        object.insert("token".to_owned(), key.token.to_string().into());
-        object
-    });
+    let asked = KeyQuery { team_id: Some(team_id.clone()), ..KeyQuery::default() };
+    let keys = newest(&*state.store, asked).await?;
     let memberships = row.members.iter().map(|member| {
         json!({ "user_id": member.user_id, "team_id": row.team_id, "spend": member.spend,
             "litellm_budget_table": member.settings })
@@ -50,7 +35,7 @@ pub(crate) async fn team_info(State(state): State<AdminState>, mut query: Parame
     Ok(Json(json!({
         "team_id": team_id,
         "team_info": shown(&row),
-        "keys": keys.collect::<Vec<_>>(),
+        "keys": keys,
         "team_memberships": memberships.collect::<Vec<_>>(),
     })))
 }

@@ -1,7 +1,5 @@
 //! `POST /user/delete`: ends users, their memberships and their keys.
 
-use std::collections::BTreeSet;
-
 use axum::extract::State;
 use axum::{Extension, Json};
 use serde_json::Value;
@@ -10,8 +8,8 @@ use crate::AdminState;
 use crate::authenticate::Caller;
 use crate::body::Fields;
 use crate::document::UsersRequest;
-use crate::keys::ATTEMPTS;
-use crate::problem::{FieldProblem, Problem};
+use crate::keys::{ATTEMPTS, only_texts};
+use crate::problem::Problem;
 use crate::store::StoreError;
 use crate::timestamp::now;
 use crate::users::{find, record};
@@ -26,18 +24,9 @@ const MAX_USERS: usize = 100;
 pub(crate) async fn delete_users(
     State(state): State<AdminState>,
     Extension(caller): Extension<Caller>,
-    Fields(mut body): Fields,
+    Fields(body): Fields,
 ) -> Result<Json<Value>, Problem> {
-    let ids = body.remove("user_ids").ok_or_else(|| Problem::field(FieldProblem::missing(&["body", "user_ids"])))?;
-    let ids: BTreeSet<String> = serde_json::from_value(ids).map_err(|_| {
-        Problem::field(FieldProblem::new("list_type", &["body", "user_ids"], "Input should be a valid list of strings"))
-    })?;
-    if let Some(other) = body.keys().next() {
-        return Err(Problem::field(FieldProblem::unknown(&["body", other])));
-    }
-    if ids.is_empty() || ids.len() > MAX_USERS {
-        return Err(Problem::invalid("user_ids", format!("Name between 1 and {MAX_USERS} users")));
-    }
+    let ids = only_texts(body, "user_ids", MAX_USERS)?;
     for id in &ids {
         find(&state, id).await?;
     }

@@ -6,16 +6,15 @@ use serde_json::{Value, json};
 
 use crate::AdminState;
 use crate::document::{UserInfo, UserPage};
-use crate::keys::described;
+use crate::keys::newest;
 use crate::problem::{FieldProblem, Problem};
 use crate::query::{Parameters, offset};
 use crate::store::{KeyQuery, TeamQuery, UserQuery};
 use crate::teams;
-use crate::timestamp::now;
 use crate::users::{find, shown};
 
-/// Most keys and most teams that are shown with a user; `/key/list` and `/v2/team/list` have all of them.
-const MOST: u64 = 100;
+/// Most teams that are shown with a user; `/v2/team/list` has all of them.
+const MOST_TEAMS: u64 = 100;
 
 /// Most users on one page.
 const MAX_PAGE: u64 = 100;
@@ -28,27 +27,16 @@ pub(crate) async fn user_info(State(state): State<AdminState>, mut query: Parame
     query.finish()?;
     let user_id = user_id.ok_or_else(|| Problem::field(FieldProblem::missing(&["query", "user_id"])))?;
     let row = find(&state, &user_id).await?;
-    let now = now();
-    let asked = KeyQuery {
-        user_id: Some(user_id.clone()),
-        descending: true,
-        limit: MOST,
-        now: Some(now),
-        ..KeyQuery::default()
-    };
-    let keys = state.store.keys(&asked).await?.rows.into_iter().map(|key| {
-        let mut object = described(&key, now);
-        object.insert("token".to_owned(), key.token.to_string().into());
-        object
-    });
-    let asked = TeamQuery { user_id: Some(user_id.clone()), limit: MOST, ..TeamQuery::default() };
+    let asked = KeyQuery { user_id: Some(user_id.clone()), ..KeyQuery::default() };
+    let keys = newest(&*state.store, asked).await?;
+    let asked = TeamQuery { user_id: Some(user_id.clone()), limit: MOST_TEAMS, ..TeamQuery::default() };
     let found = state.store.teams(&asked).await?.rows;
     let mut info = shown(&row);
     info.insert("teams".to_owned(), found.iter().map(|team| team.team_id.as_str()).collect());
     Ok(Json(json!({
         "user_id": user_id,
         "user_info": info,
-        "keys": keys.collect::<Vec<_>>(),
+        "keys": keys,
         "teams": found.iter().map(teams::shown).collect::<Vec<_>>(),
     })))
 }
