@@ -6,6 +6,7 @@
 mod budgets;
 mod crash;
 mod forms;
+mod outage;
 mod reports;
 mod scene;
 mod streams;
