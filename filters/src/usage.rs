@@ -98,10 +98,12 @@ impl UsageMeter {
     #[must_use]
     pub fn new(content_type: Option<&str>) -> Self {
         let essence = content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim();
-        let form = match essence.to_ascii_lowercase().as_str() {
-            "text/event-stream" => Form::Events(Events::default()),
-            json if json == "application/json" || json.ends_with("+json") => Form::Json,
-            _ => Form::Other,
+        let suffix = essence.len().checked_sub("+json".len()).and_then(|at| essence.get(at..)).unwrap_or_default();
+        let form = match () {
+            () if essence.eq_ignore_ascii_case("text/event-stream") => Form::Events(Events::default()),
+            () if essence.eq_ignore_ascii_case("application/json") => Form::Json,
+            () if suffix.eq_ignore_ascii_case("+json") => Form::Json,
+            () => Form::Other,
         };
         Self { form, ..Self::default() }
     }
