@@ -127,7 +127,7 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "key_limited",
-        about: "As key_warm, with a key that has limits in a minute, at once and for the model.",
+        about: "As key_warm, with a key that has every limit: calls and tokens in a minute, its own and the model's, calls at once, a budget.",
         set: Set::Full,
         steady: Steady { who: Who::KeyWithLimits, ..USUAL },
     },

@@ -130,8 +130,8 @@ fn bearer(issuer: &Issuer, scenario: &Steady) -> Caller {
 async fn caller(gateway: &Gateway, scenario: &Steady) -> anyhow::Result<Caller> {
     let allowed = json!({"models": [MODEL]});
     let most = 1_000_000_000;
-    let limited =
-        json!({"models": [MODEL], "rpm_limit": most, "max_parallel_requests": most, "model_rpm_limit": {MODEL: most}});
+    let limited = json!({"models": [MODEL], "rpm_limit": most, "tpm_limit": most, "max_parallel_requests": most, "max_budget": most,
+            "model_rpm_limit": {MODEL: most}, "model_tpm_limit": {MODEL: most}});
     Ok(match scenario.who {
         Who::Master | Who::Token(_) | Who::ColdTokens { .. } => Caller::bearer(MASTER_KEY),
         Who::Python { .. } | Who::Hook { .. } => Caller::bearer(CLIENT_KEY),
