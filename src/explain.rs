@@ -270,18 +270,14 @@ impl Told {
 
     fn limits(&mut self, limits: &Limits, live: &Live, permit: &Permit, now: SystemTime) -> Result<(), Denial> {
         for limit in limits.look(permit, now) {
-            self.tell(
-                "limit",
-                &format!("{} of the {}", limit.name, limit.scope),
-                &format!("{} of {}", limit.used, limit.most),
-            );
+            self.tell("limit", &limit.name.to_string(), &format!("{} of {}", limit.used, limit.most));
         }
         limits.check(permit, || usage::estimate(live, permit, &Bytes::new()), now).map_err(|denial| {
             let rule = match denial {
-                Denial::RateLimited { limit, .. } | Denial::OverBudget(limit) => limit,
-                _ => "limits",
+                Denial::RateLimited { limit, .. } | Denial::OverBudget(limit) => limit.to_string(),
+                _ => "limits".to_owned(),
             };
-            self.refused("limit", rule, denial)
+            self.refused("limit", &rule, denial)
         })
     }
 

@@ -17,7 +17,7 @@ use crate::audit::redacted;
 use crate::authenticate::Caller;
 use crate::keys::ATTEMPTS;
 use crate::keys::fields::Place;
-use crate::keys::values::{UNKEEPABLE, judge_fields, replace, text};
+use crate::keys::values::{UNKEEPABLE, judge_fields, keep, replace, reset_at, text};
 use crate::problem::{FieldProblem, Problem};
 use crate::store::{AuditRow, MemberChange, MemberRole, StoreError, TeamMember, TeamRow, is_keepable};
 use crate::teams::fields::TEAM_FIELDS;
@@ -80,7 +80,7 @@ pub(crate) fn shown(row: &TeamRow) -> Map<String, Value> {
         "members_with_roles": members.collect::<Vec<_>>(),
         "created_at": iso8601(row.created_at),
         "updated_at": iso8601(row.updated_at),
-        "budget_reset_at": null,
+        "budget_reset_at": row.budget_reset_at.map(iso8601),
         "litellm_model_table": null,
     });
     let Value::Object(mut shown) = columns else { return Map::new() };
@@ -106,17 +106,20 @@ fn judge(given: &Map<String, Value>, now: SystemTime) -> Result<(), Problem> {
 
 /// Writes accepted values into the row. Null clears a field, but neither the models nor the block: what opens a team has
 /// to be said in so many words.
-fn apply(row: &mut TeamRow, given: &Map<String, Value>) {
+fn apply(row: &mut TeamRow, given: &Map<String, Value>, now: SystemTime) -> Result<(), Problem> {
     for (name, value) in given {
         match name.as_str() {
             "team_alias" => row.team_alias = text(value).filter(|alias| !alias.is_empty()),
             "organization_id" => row.organization_id = text(value),
             "models" => replace(&mut row.models, value),
             "blocked" => row.blocked = value.as_bool().unwrap_or(row.blocked),
-            _ if value.is_null() => drop(row.settings.remove(name)),
-            _ => drop(row.settings.insert(name.clone(), value.clone())),
+            _ => keep(&mut row.settings, name, value),
         }
     }
+    if let Some(value) = given.get("budget_duration") {
+        row.budget_reset_at = reset_at(value, now)?;
+    }
+    Ok(())
 }
 
 /// Reads one member, as `members_with_roles` and `member_add` have it.
@@ -140,5 +143,5 @@ fn member(loc: &[&str], given: &Value) -> Result<TeamMember, Problem> {
     })?;
     let user_id = user_id.filter(|id| !id.is_empty());
     let user_id = user_id.ok_or_else(|| Problem::field(FieldProblem::missing(&within("user_id"))))?;
-    Ok(TeamMember { user_id, user_email, role, settings: Map::new(), spend: 0.0 })
+    Ok(TeamMember::new(user_id, user_email, role))
 }

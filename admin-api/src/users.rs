@@ -16,7 +16,7 @@ use crate::AdminState;
 use crate::audit::redacted;
 use crate::authenticate::Caller;
 use crate::keys::fields::Place;
-use crate::keys::values::{UNKEEPABLE, judge_fields, replace, text};
+use crate::keys::values::{UNKEEPABLE, judge_fields, keep, replace, reset_at, text};
 use crate::problem::Problem;
 use crate::store::{AuditRow, UserRow, is_keepable};
 use crate::timestamp::iso8601;
@@ -51,7 +51,7 @@ fn shown(row: &UserRow) -> Map<String, Value> {
         "spend": row.spend,
         "created_at": iso8601(row.created_at),
         "updated_at": iso8601(row.updated_at),
-        "budget_reset_at": null,
+        "budget_reset_at": row.budget_reset_at.map(iso8601),
     });
     let Value::Object(mut shown) = columns else { return Map::new() };
     for (name, value) in &row.settings {
@@ -76,16 +76,22 @@ fn judge(given: &Map<String, Value>, now: SystemTime) -> Result<(), Problem> {
 
 /// Writes accepted values into the row. Null clears a field, but neither the models nor the spend: what opens a user's keys
 /// has to be said in so many words.
-fn apply(row: &mut UserRow, given: &Map<String, Value>) {
+fn apply(row: &mut UserRow, given: &Map<String, Value>, now: SystemTime) -> Result<(), Problem> {
     for (name, value) in given {
         match name.as_str() {
             "user_email" => row.user_email = text(value),
             "user_alias" => row.user_alias = text(value),
             "user_role" => row.role = text(value),
             "models" => replace(&mut row.models, value),
-            "spend" => row.spend = value.as_f64().unwrap_or(row.spend),
-            _ if value.is_null() => drop(row.settings.remove(name)),
-            _ => drop(row.settings.insert(name.clone(), value.clone())),
+            "spend" => {
+                row.spend = value.as_f64().unwrap_or(row.spend);
+                row.sets_spend = true;
+            }
+            _ => keep(&mut row.settings, name, value),
         }
     }
+    if let Some(value) = given.get("budget_duration") {
+        row.budget_reset_at = reset_at(value, now)?;
+    }
+    Ok(())
 }

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use crate::authn::virtual_key::{KeyHash, KeyRecord, KeyStore, StoreUnavailable};
-use crate::directory::{TeamRecord, UserRecord};
+use crate::directory::{MemberRecord, TeamRecord, UserRecord};
 
 /// Sizes and times of the key cache. `Default` is what an empty configuration gets.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,6 +60,8 @@ impl Record for KeyRecord {
 impl Record for UserRecord {}
 
 impl Record for TeamRecord {}
+
+impl Record for MemberRecord {}
 
 /// Keys by full hash. Shared by the authenticator and by everyone who learns of a change.
 pub type KeyCache = RecordCache<KeyRecord>;

@@ -4,9 +4,25 @@
 //! body. What the caller may read and what only the log may know are apart: [`Denial::cause`] is for the log.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::time::Duration;
 
 use crate::authn::custom::CustomRefusal;
+
+/// A limit, by whose it is and LiteLLM's name for it. Holds nothing of the caller's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LimitName {
+    /// `key`, `user`, `team`, `team_member`, `organization` or `end_user`.
+    pub scope: &'static str,
+    /// The field that holds it: `rpm_limit`, `max_budget`.
+    pub field: &'static str,
+}
+
+impl fmt::Display for LimitName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of the {}", self.field, self.scope.replace('_', " "))
+    }
+}
 
 /// Why a request was refused. There is no third outcome beside a permit and a denial.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -113,12 +129,12 @@ pub enum Denial {
     ForbiddenDestination(&'static str),
     /// More has been spent than may be.
     #[error("over budget: {0}")]
-    OverBudget(&'static str),
+    OverBudget(LimitName),
     /// As many requests were made, or are under way, as may be; which limit.
     #[error("rate limited: {limit}")]
     RateLimited {
-        /// The field that holds the limit: `rpm_limit`, `max_parallel_requests`.
-        limit: &'static str,
+        /// Which limit.
+        limit: LimitName,
         /// When another try makes sense.
         retry_after: Duration,
     },

@@ -17,11 +17,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use smallvec::SmallVec;
 
 use crate::authn::virtual_key::KeyHash;
-use crate::denial::Denial;
+use crate::denial::{Denial, LimitName};
 use crate::endpoint::Call;
 use crate::policy::Permit;
 use crate::price::Cost;
-use crate::principal::{Budget, Limit};
+use crate::principal::{Budget, Limit, LimitInForce};
 
 /// Counters of every limit in use.
 #[derive(Clone)]
@@ -107,10 +107,8 @@ pub struct Posted {
 /// A limit as it stands.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LimitSeen {
-    /// Whose it is: `key`, `user`, `team` or `end_user`.
-    pub scope: &'static str,
-    /// LiteLLM's name for it.
-    pub name: &'static str,
+    /// Which.
+    pub name: LimitName,
     /// How many requests or tokens, or how many dollars, may be.
     pub most: f64,
     /// How many were, those of requests under way included.
@@ -155,7 +153,7 @@ impl Limits {
         let clock = Clock::at(now);
         let limits = counted(permit);
         let is_free = needs_estimate(&limits) && estimate().is_free;
-        limits.iter().try_for_each(|limit| self.part(limit.counted_as).check(limit, is_free, &clock))
+        limits.iter().try_for_each(|limit| self.part(limit.limit.counted_as).check(limit, is_free, &clock))
     }
 
     /// The limits that count for the permit, as they stand; nothing is taken. For explanations.
@@ -163,13 +161,13 @@ impl Limits {
     pub fn look(&self, permit: &Permit, now: SystemTime) -> Vec<LimitSeen> {
         let minute = Clock::at(now).minute;
         let mut seen = Vec::new();
-        for limit in counted(permit) {
+        for LimitInForce { limit, .. } in counted(permit) {
             let part = self.part(limit.counted_as);
             let none = Count::default();
             let count = part.counts.get(&limit.counted_as).unwrap_or(&none);
             let budget = limit.budget.as_ref();
             let spent = budget.map(|budget| count.money.spent(budget).plus(count.money.held).dollars());
-            for (name, most, used) in [
+            for (field, most, used) in [
                 (limit.rpm_name(), limit.rpm.map(|most| most as f64), Some(count.requests_in(minute) as f64)),
                 (
                     limit.tpm_name(),
@@ -179,7 +177,8 @@ impl Limits {
                 (PARALLEL, limit.parallel.map(|most| most as f64), Some(count.at_once as f64)),
                 (BUDGET, budget.map(|budget| budget.most.dollars()), spent),
             ] {
-                seen.extend(most.zip(used).map(|(most, used)| LimitSeen { scope: limit.scope, name, most, used }));
+                let name = LimitName { scope: limit.scope, field };
+                seen.extend(most.zip(used).map(|(most, used)| LimitSeen { name, most, used }));
             }
         }
         seen
@@ -199,10 +198,10 @@ impl Limits {
         }
     }
 
-    fn take(&self, limits: &[&Limit], estimate: Estimate, now: SystemTime) -> Result<Reservation, Denial> {
+    fn take(&self, limits: &[LimitInForce<'_>], estimate: Estimate, now: SystemTime) -> Result<Reservation, Denial> {
         let clock = Clock::at(now);
         // In the order of the parts, so that two requests never wait for each other in a circle.
-        let mut places: SmallVec<[usize; 4]> = limits.iter().map(|limit| place(limit.counted_as)).collect();
+        let mut places: SmallVec<[usize; 4]> = limits.iter().map(|of| place(of.limit.counted_as)).collect();
         places.sort_unstable();
         places.dedup();
         let mut parts: SmallVec<[MutexGuard<'_, Counters>; 4]> =
@@ -211,12 +210,12 @@ impl Limits {
         let part_of =
             |limit: &Limit| places.iter().position(|held| *held == place(limit.counted_as)).unwrap_or_default();
         for limit in limits {
-            parts[part_of(limit)].check(limit, estimate.is_free, &clock)?;
+            parts[part_of(limit.limit)].check(limit, estimate.is_free, &clock)?;
         }
-        for limit in limits {
+        for LimitInForce { limit, .. } in limits {
             parts[part_of(limit)].take(limit, &estimate, clock.minute);
         }
-        let counted_as = limits.iter().map(|limit| limit.counted_as).collect();
+        let counted_as = limits.iter().map(|of| of.limit.counted_as).collect();
         Ok(Reservation(Some(Held { limits: self.clone(), counted_as, estimate })))
     }
 
@@ -231,16 +230,16 @@ fn is_answered_here(permit: &Permit) -> bool {
 }
 
 /// The limits that count for what is permitted.
-fn counted(permit: &Permit) -> SmallVec<[&Limit; 4]> {
+fn counted(permit: &Permit) -> SmallVec<[LimitInForce<'_>; 4]> {
     if is_answered_here(permit) {
         return SmallVec::new();
     }
-    let counts = |limit: &&Limit| limit.model.as_deref().is_none_or(|model| permit.model() == Some(model));
-    permit.principal().limits().iter().filter(counts).collect()
+    let counts = |of: &LimitInForce<'_>| of.limit.model.as_deref().is_none_or(|model| permit.model() == Some(model));
+    permit.limits().filter(counts).collect()
 }
 
-fn needs_estimate(limits: &[&Limit]) -> bool {
-    limits.iter().any(|limit| limit.tpm.is_some() || limit.budget.is_some())
+fn needs_estimate(limits: &[LimitInForce<'_>]) -> bool {
+    limits.iter().any(|of| of.limit.tpm.is_some() || of.limit.budget.is_some())
 }
 
 fn place(counted_as: KeyHash) -> usize {
@@ -266,8 +265,10 @@ impl Clock {
 }
 
 impl Counters {
-    fn check(&self, limit: &Limit, is_free: bool, clock: &Clock) -> Result<(), Denial> {
-        let limited = |limit, retry_after| Err(Denial::RateLimited { limit, retry_after });
+    fn check(&self, of: &LimitInForce<'_>, is_free: bool, clock: &Clock) -> Result<(), Denial> {
+        let LimitInForce { limit, asks_budget } = *of;
+        let named = |field| LimitName { scope: limit.scope, field };
+        let limited = |field, retry_after| Err(Denial::RateLimited { limit: named(field), retry_after });
         let none = Count::default();
         let known = self.counts.get(&limit.counted_as);
         let count = known.unwrap_or(&none);
@@ -286,10 +287,10 @@ impl Counters {
                 return limited(limit.tpm_name(), SOON);
             }
         }
-        if let Some(budget) = limit.budget.as_ref().filter(|_| !is_free) {
+        if let Some(budget) = limit.budget.as_ref().filter(|_| asks_budget && !is_free) {
             let spent = count.money.spent(budget);
             if spent >= budget.most {
-                return Err(Denial::OverBudget(BUDGET));
+                return Err(Denial::OverBudget(named(BUDGET)));
             }
             if spent.plus(count.money.held) >= budget.most {
                 return limited(BUDGET, SOON);
@@ -421,11 +422,15 @@ mod tests {
     }
 
     fn estimated(limits: &Limits, of: &[Limit], estimate: Estimate, seconds: u64) -> Result<Reservation, Denial> {
-        limits.take(&of.iter().collect::<Vec<_>>(), estimate, at(seconds))
+        limits.take(&of.iter().map(LimitInForce::from).collect::<Vec<_>>(), estimate, at(seconds))
     }
 
-    fn limited(limit: &'static str, seconds: u64) -> Option<Denial> {
-        Some(Denial::RateLimited { limit, retry_after: Duration::from_secs(seconds) })
+    fn of_key(field: &'static str) -> LimitName {
+        LimitName { scope: "key", field }
+    }
+
+    fn limited(field: &'static str, seconds: u64) -> Option<Denial> {
+        Some(Denial::RateLimited { limit: of_key(field), retry_after: Duration::from_secs(seconds) })
     }
 
     fn at(seconds: u64) -> SystemTime {
@@ -448,8 +453,7 @@ mod tests {
         let limits = limits();
         let five = [limit("a", None, Some(5))];
         let mut held: Vec<_> = (0..5).map(|_| take(&limits, &five, 0).ok().unwrap()).collect();
-        let refused = Denial::RateLimited { limit: "max_parallel_requests", retry_after: SOON };
-        assert_eq!(take(&limits, &five, 0).err(), Some(refused));
+        assert_eq!(take(&limits, &five, 0).err(), limited("max_parallel_requests", 1));
         held[0].settle(0, Cost(0), at(0));
         assert!(take(&limits, &five, 0).is_err(), "what is settled is under way until its end");
         held.pop();
@@ -462,8 +466,7 @@ mod tests {
         let limits = limits();
         let one = [limit("a", Some(1), None)];
         assert!(take(&limits, &one, 119).is_ok());
-        let refused = Denial::RateLimited { limit: "rpm_limit", retry_after: Duration::from_secs(1) };
-        assert_eq!(take(&limits, &one, 119).err(), Some(refused));
+        assert_eq!(take(&limits, &one, 119).err(), limited("rpm_limit", 1));
         assert!(take(&limits, &one, 120).is_ok());
     }
 
@@ -570,7 +573,7 @@ mod tests {
                 held.into_iter().for_each(|mut held| held.settle(0, cost(1), at(0)));
                 assert!(call(&limits, &key).is_ok(), "they cost less than thought");
             } else {
-                assert_eq!(refused, Some(Denial::OverBudget("max_budget")));
+                assert_eq!(refused, Some(Denial::OverBudget(of_key("max_budget"))));
                 assert_eq!(estimated(&limits, &key, Estimate { is_free: true, ..Estimate::default() }, 0).err(), None);
             }
         }
@@ -608,14 +611,14 @@ mod tests {
         call(&limits, &key).ok().unwrap().settle(0, cost(10), at(0));
         let name = key[0].counted_as;
         let refused = |seconds| take(&limits, &key, seconds).err();
-        assert_eq!(refused(86_400), Some(Denial::OverBudget("max_budget")), "the store does not know of it");
+        assert_eq!(refused(86_400), Some(Denial::OverBudget(of_key("max_budget"))), "the store does not know of it");
         limits.posted(&[Posted { counted_as: name, now_as: name, amount: cost(10), total: cost(10) }]);
         let other = Limit { counted_as: name, ..limit("", Some(1), None) };
         let refused = |seconds| {
             limits.part(other.counted_as).sweep(seconds / 60, limits.0.keep);
             take(&limits, &key, seconds).err()
         };
-        assert_eq!(refused(600), Some(Denial::OverBudget("max_budget")));
+        assert_eq!(refused(600), Some(Denial::OverBudget(of_key("max_budget"))));
         assert_eq!(refused(1_000), None, "by then every record is younger");
     }
 }

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crate::denial::Denial;
-use crate::directory::TeamRecord;
+use crate::directory::{Membership, TeamRecord};
 use crate::endpoint::{Call, Endpoint};
 use crate::operation::Operation;
-use crate::principal::{KeyHolder, Principal, TokenPrincipal};
+use crate::principal::{KeyHolder, LimitInForce, Principal, TokenPrincipal};
 
 mod route_rule;
 
@@ -21,7 +21,7 @@ pub struct Permit {
     principal: Principal,
     operation: Operation,
     model: Option<Arc<str>>,
-    team: Option<Arc<TeamRecord>>,
+    team: Option<Membership>,
 }
 
 impl Permit {
@@ -43,10 +43,16 @@ impl Permit {
         self.model.as_deref()
     }
 
-    /// The team that is charged: the first of a token's teams that allows the call.
+    /// The team that is charged: the key's, or the first of a token's teams that allows the call.
     #[must_use]
     pub fn team(&self) -> Option<&TeamRecord> {
         self.team.as_deref()
+    }
+
+    /// How fast and for how much calls may be made; every one of them counts.
+    pub fn limits(&self) -> impl Iterator<Item = LimitInForce<'_>> {
+        let of_team = self.team.iter().flat_map(Membership::limits);
+        self.principal.limits().chain(of_team.map(LimitInForce::from))
     }
 
     /// The names and patterns that the rules of the principal and of its teams list; empty where it may use any model.
@@ -75,6 +81,7 @@ pub fn authorize(principal: Principal, operation: Operation, groups: &AccessGrou
             model = model.map(|model| key.policy.resolve_alias(&model));
             check_key(key, &operation, model.as_deref(), groups)?;
             check_bounds(key, &operation, model.as_deref(), groups)?;
+            team = key.team.clone();
         }
         Principal::Token(token) => {
             for policy in &token.policies {
@@ -86,6 +93,7 @@ pub fn authorize(principal: Principal, operation: Operation, groups: &AccessGrou
             for policy in &custom.policies {
                 policy.check(&operation, model.as_deref(), groups)?;
             }
+            team = custom.team.clone();
         }
     }
     Ok(Permit { principal, operation, model, team })
@@ -170,12 +178,12 @@ fn team_of(
     operation: &Operation,
     model: Option<&str>,
     groups: &AccessGroups,
-) -> Result<Option<Arc<TeamRecord>>, Denial> {
+) -> Result<Option<Membership>, Denial> {
     let mut refused = Ok(None);
     for team in &token.teams {
         let allowed = token.team_routes.check_route(operation);
         match allowed.and_then(|()| team.policy.check(operation, model, groups)) {
-            Ok(()) => return Ok(Some(Arc::clone(team))),
+            Ok(()) => return Ok(Some(team.clone())),
             Err(denial) => refused = Err(denial),
         }
     }

@@ -1,11 +1,12 @@
 //! `Principal`: who is calling, once an authenticator has proven it.
 
+use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::authn::virtual_key::{KeyHash, KeyRecord};
-use crate::directory::{TeamRecord, UserRecord};
+use crate::directory::{Membership, UserRecord};
 use crate::policy::{AccessGroups, Policy};
 use crate::price::Cost;
 
@@ -28,7 +29,7 @@ pub struct KeyHolder {
     /// The key.
     pub key: Arc<KeyRecord>,
     /// Its team, if that has a row.
-    pub team: Option<Arc<TeamRecord>>,
+    pub team: Option<Membership>,
     /// Its owner, if they have a row.
     pub user: Option<Arc<UserRecord>>,
 }
@@ -38,7 +39,7 @@ impl KeyHolder {
     /// and those of the owner do not count (LiteLLM: a user's default `no-default-models` leaves them nothing but teams).
     fn bounds(&self) -> Option<&Policy> {
         let user = || self.user.as_deref().map(|user| &user.policy);
-        if self.team_id.is_some() { self.team.as_deref().map(|team| &team.policy) } else { user() }
+        if self.team_id.is_some() { self.team.as_ref().map(|team| &team.policy) } else { user() }
     }
 }
 
@@ -114,7 +115,7 @@ pub struct TokenPrincipal {
     /// What every LLM call must be allowed by: rules of the role, of the scopes, of the user's row.
     pub policies: Vec<Policy>,
     /// The teams that the token names; the first that allows a call is charged with it. Empty: no team has a say.
-    pub teams: Vec<Arc<TeamRecord>>,
+    pub teams: Vec<Membership>,
     /// What a call for a team must be allowed by besides (`team_allowed_routes`).
     pub team_routes: Policy,
     /// Which management routes the role opens.
@@ -123,6 +124,8 @@ pub struct TokenPrincipal {
     pub expires: SystemTime,
     /// What kind of token it is.
     pub kind: TokenKind,
+    /// How fast the user may call, and for how much; from their row.
+    pub limits: Option<Arc<[Limit]>>,
 }
 
 /// Who a custom authenticator says is calling, and what its answer allows.
@@ -152,14 +155,18 @@ pub struct CustomPrincipal {
     pub management: Policy,
     /// When it ends.
     pub expires: Option<SystemTime>,
-    /// How fast it may be used; every one of them counts.
+    /// How fast it may be used, as the answer says; every one of them counts.
     pub limits: Vec<Limit>,
+    /// How fast the user may call, and for how much; from their row, where that counts.
+    pub limits_of_user: Option<Arc<[Limit]>>,
+    /// The team, where what is kept of it counts.
+    pub team: Option<Membership>,
 }
 
 /// How fast a key or an identity may be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limit {
-    /// Whose it is: `key`, `user`, `team` or `end_user`.
+    /// Whose it is: `key`, `user`, `team`, `team_member` or `end_user`.
     pub scope: &'static str,
     /// Under which name it is counted: no two scopes share one, nor do two models.
     pub counted_as: KeyHash,
@@ -175,6 +182,21 @@ pub struct Limit {
     pub budget: Option<Budget>,
 }
 
+/// A limit that counts for a call.
+#[derive(Clone, Copy, Debug)]
+pub struct LimitInForce<'a> {
+    /// Which.
+    pub limit: &'a Limit,
+    /// Whether its budget refuses the call once it is spent; otherwise it is only charged.
+    pub asks_budget: bool,
+}
+
+impl<'a> From<&'a Limit> for LimitInForce<'a> {
+    fn from(limit: &'a Limit) -> Self {
+        Self { limit, asks_budget: true }
+    }
+}
+
 /// How much may be spent, and how much was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Budget {
@@ -184,6 +206,49 @@ pub struct Budget {
     pub spent: Cost,
     /// Counts the writes to the row, from 1. What was spent is set to less by such a write only.
     pub version: i64,
+}
+
+/// What of a row limits the use of what it stands for, by the names of its fields.
+#[derive(Clone, Debug, Default)]
+pub struct RowLimits<'a> {
+    /// `rpm_limit`
+    pub rpm: Option<u64>,
+    /// `tpm_limit`
+    pub tpm: Option<u64>,
+    /// `max_parallel_requests`
+    pub parallel: Option<u64>,
+    /// `max_budget`, and what was spent of it.
+    pub budget: Option<Budget>,
+    /// `model_rpm_limit` and `model_tpm_limit` of each model that one of them names.
+    pub of_models: BTreeMap<&'a str, (Option<u64>, Option<u64>)>,
+}
+
+impl RowLimits<'_> {
+    /// The limits of the row of this scope whose spending is counted as `id`; `None`: there are none. The budget is one by
+    /// itself, because it does not always count where the others do; a key's always does.
+    #[must_use]
+    pub fn of(&self, scope: &'static str, id: KeyHash) -> Option<Arc<[Limit]>> {
+        let Self { rpm, tpm, parallel, budget, .. } = *self;
+        let none = Limit { scope, counted_as: id, model: None, rpm: None, tpm: None, parallel: None, budget: None };
+        let is_fast = rpm.is_some() || tpm.is_some() || parallel.is_some();
+        let speed = Limit { rpm, tpm, parallel, ..none.clone() };
+        let mut limits = Vec::new();
+        if scope == "key" {
+            limits.extend((is_fast || budget.is_some()).then_some(Limit { budget, ..speed }));
+        } else {
+            let counted_as = KeyHash::of(&format!("{scope} {id} speed"));
+            limits.extend(is_fast.then_some(Limit { counted_as, ..speed }));
+            limits.extend(budget.is_some().then_some(Limit { budget, ..none.clone() }));
+        }
+        limits.extend(self.of_models.iter().map(|(model, (rpm, tpm))| Limit {
+            counted_as: KeyHash::of(&format!("{scope} {id} model {model}")),
+            model: Some((*model).into()),
+            rpm: *rpm,
+            tpm: *tpm,
+            ..none.clone()
+        }));
+        (!limits.is_empty()).then(|| limits.into())
+    }
 }
 
 impl Limit {
@@ -246,14 +311,21 @@ impl Principal {
         }
     }
 
-    /// How fast it may be used; every one of them counts.
-    #[must_use]
-    pub fn limits(&self) -> &[Limit] {
-        match self {
-            Self::Master | Self::Token(_) => &[],
-            Self::Key(key) => key.limits.as_deref().unwrap_or_default(),
-            Self::Custom(custom) => &custom.limits,
-        }
+    /// How fast it may be used and for how much, its team aside. Who calls for a team spends the team's money: their own
+    /// budget is charged with it and not asked (LiteLLM asks with personal keys only), how fast they call always counts.
+    pub(crate) fn limits(&self) -> impl Iterator<Item = LimitInForce<'_>> {
+        let (own, of_user, for_team): (&[Limit], _, _) = match self {
+            Self::Master => (&[], None, false),
+            Self::Key(holder) => {
+                let of_user = holder.user.as_deref().and_then(|user| user.limits.as_deref());
+                (holder.limits.as_deref().unwrap_or_default(), of_user, holder.team_id.is_some())
+            }
+            Self::Token(token) => (&[], token.limits.as_deref(), !token.teams.is_empty()),
+            Self::Custom(custom) => (&custom.limits, custom.limits_of_user.as_deref(), custom.team_id.is_some()),
+        };
+        let of_user = of_user.unwrap_or_default().iter();
+        let of_user = of_user.map(move |limit| LimitInForce { limit, asks_budget: !for_team });
+        own.iter().map(LimitInForce::from).chain(of_user)
     }
 
     /// The rules that a call must be allowed by, every one of them; of a token's teams one is enough, see `authorize`.

@@ -21,7 +21,7 @@ use portcullis_filters::authn::opaque::{self, OpaqueAuthenticator, TokenServer};
 use portcullis_filters::authn::virtual_key::StoreUnavailable;
 use portcullis_filters::authn::{Authenticator, Gate};
 use portcullis_filters::denial::Denial;
-use portcullis_filters::directory::{Directory, Enrolment, TeamName, TeamRecord, UserRecord};
+use portcullis_filters::directory::{Directory, Enrolment, MemberRecord, TeamName, TeamRecord, UserRecord};
 use reqwest::Client;
 use tokio::runtime::Handle;
 
@@ -144,6 +144,14 @@ impl Directory for NeverEnrols {
 
     fn team<'a>(&'a self, name: TeamName<'a>) -> BoxFuture<'a, Result<Option<Arc<TeamRecord>>, StoreUnavailable>> {
         self.0.team(name)
+    }
+
+    fn member<'a>(
+        &'a self,
+        team: &'a TeamRecord,
+        user_id: &'a str,
+    ) -> BoxFuture<'a, Result<Option<Arc<MemberRecord>>, StoreUnavailable>> {
+        self.0.member(team, user_id)
     }
 
     fn enrol(&self, _: Enrolment) {}

@@ -6,7 +6,9 @@
 use std::time::SystemTime;
 use std::vec::IntoIter;
 
-use portcullis_admin_api::store::{AuditRow, DenialRow, KeyRow, MemberChange, Rotation, StoreError, TeamRow, UserRow};
+use portcullis_admin_api::store::{
+    AuditRow, DenialRow, KeyRow, MemberChange, Rotation, StoreError, TeamMember, TeamRow, UserRow,
+};
 use portcullis_filters::authn::virtual_key::KeyHash;
 use portcullis_filters::directory::{Enrolment, TeamName};
 
@@ -104,7 +106,7 @@ impl Change<KeyRow> {
 impl Change<TeamRow> {
     /// A new team and its members.
     pub(super) fn insert_team(row: TeamRow, audit: &AuditRow) -> Self {
-        let row = TeamRow { version: 1, ..team_as_kept(row) };
+        let row = TeamRow { version: 1, sets_spend: false, ..team_as_kept(row) };
         let mut steps = vec![must(people::insert_team(&row), StoreError::IdTaken)];
         steps.extend(row.members.iter().map(|member| may(people::put_member(&row.team_id, member))));
         steps.push(may(statement::insert_audit(audit)));
@@ -127,12 +129,13 @@ impl Change<TeamRow> {
             match change {
                 MemberChange::Put(member) => {
                     steps.push(may(people::put_member(&row.team_id, member)));
-                    row.members.push(member.clone());
+                    row.members.push(TeamMember { sets_spend: false, ..member.clone() });
                 }
                 MemberChange::Remove(user_id) => steps.push(may(people::remove_member(&row.team_id, user_id))),
             }
         }
         row.members.sort_by(|one, other| one.user_id.cmp(&other.user_id));
+        row.sets_spend = false;
         steps.push(may(statement::insert_audit(audit)));
         let touched = Touched::Records(names_of(&row.team_id, [&row.team_alias, known_as]));
         Self { steps, touched, also: None, answer: Box::new(|_| row) }
@@ -173,6 +176,7 @@ impl Change<UserRow> {
     fn of_user(write: Step, row: UserRow, audit: &AuditRow) -> Self {
         let steps = vec![write, may(statement::insert_audit(audit))];
         let touched = Touched::Records(vec![directory::user(&row.user_id)]);
+        let row = UserRow { sets_spend: false, ..row };
         Self { steps, touched, also: None, answer: Box::new(|_| row) }
     }
 }
@@ -246,11 +250,21 @@ fn names_of<const N: usize>(id: &str, aliases: [&Option<String>; N]) -> Vec<KeyH
 }
 
 fn user_as_kept(row: UserRow) -> UserRow {
-    UserRow { created_at: kept(row.created_at), updated_at: kept(row.updated_at), ..row }
+    UserRow {
+        budget_reset_at: row.budget_reset_at.map(kept),
+        created_at: kept(row.created_at),
+        updated_at: kept(row.updated_at),
+        ..row
+    }
 }
 
 fn team_as_kept(row: TeamRow) -> TeamRow {
-    TeamRow { created_at: kept(row.created_at), updated_at: kept(row.updated_at), ..row }
+    TeamRow {
+        budget_reset_at: row.budget_reset_at.map(kept),
+        created_at: kept(row.created_at),
+        updated_at: kept(row.updated_at),
+        ..row
+    }
 }
 
 /// The row as it will be read back: times lose what is finer than a microsecond.

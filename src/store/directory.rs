@@ -10,7 +10,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use portcullis_admin_api::store::is_keepable;
 use portcullis_filters::authn::virtual_key::{KeyHash, StoreUnavailable};
-use portcullis_filters::directory::{Directory, Enrolment, TeamName, TeamRecord, UserRecord};
+use portcullis_filters::directory::{Directory, Enrolment, MemberRecord, TeamName, TeamRecord, UserRecord};
 
 use super::row::{self, Row, Unreadable};
 use super::statement::{Statement, people};
@@ -56,6 +56,26 @@ impl Directory for Inner {
         .boxed()
     }
 
+    fn member<'a>(
+        &'a self,
+        team: &'a TeamRecord,
+        user_id: &'a str,
+    ) -> BoxFuture<'a, Result<Option<Arc<MemberRecord>>, StoreUnavailable>> {
+        async move {
+            if !is_keepable(user_id) {
+                return Ok(None);
+            }
+            // A write to the team or to a member of it moves the version: what is remembered of before is not asked for again.
+            let name = KeyHash::of(&format!("member:{}:{}:{user_id}", team.version, team.id));
+            let query =
+                || async move { self.look_up(people::member(&team.id, user_id), row::member_record).await.map(only) };
+            let known = self.invalidation.caches.members.find_by(name, SystemTime::now(), query).await;
+            let absent = || self.invalidation.caches.members.was_absent(&name, SystemTime::now());
+            known.or_else(|error| if absent() { Ok(None) } else { Err(error) })
+        }
+        .boxed()
+    }
+
     fn enrol(&self, enrolment: Enrolment) {
         self.enrolments.ask(enrolment);
     }
@@ -92,6 +112,12 @@ pub(super) fn name_of(enrolment: &Enrolment) -> KeyHash {
 
 pub(super) fn user(id: &str) -> KeyHash {
     KeyHash::of(&format!("user:{id}"))
+}
+
+/// Under which name what a member spends within a team is counted.
+pub(super) fn member(team_id: &str, user_id: &str) -> KeyHash {
+    // The length keeps apart what two pairs of ids would have in common.
+    KeyHash::of(&format!("member:{}:{team_id}:{user_id}", team_id.len()))
 }
 
 pub(super) fn team(name: TeamName<'_>) -> KeyHash {

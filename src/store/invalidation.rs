@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use portcullis_filters::authn::virtual_key::KeyHash;
 use portcullis_filters::cache::{KeyCache, RecordCache};
-use portcullis_filters::directory::{TeamRecord, UserRecord};
+use portcullis_filters::directory::{MemberRecord, TeamRecord, UserRecord};
 use tokio::sync::Notify;
 
 /// What a write changed of what processes remember.
@@ -36,13 +36,17 @@ pub(super) struct Caches {
     pub(super) keys: Arc<KeyCache>,
     pub(super) users: RecordCache<UserRecord>,
     pub(super) teams: RecordCache<TeamRecord>,
+    /// Under names that change with their team: nobody has to forget them.
+    pub(super) members: RecordCache<MemberRecord>,
 }
 
 impl Caches {
     /// Users and teams are remembered as long as keys, and as many.
     pub(super) fn new(keys: Arc<KeyCache>) -> Self {
-        let (users, teams) = (RecordCache::new(keys.settings().clone()), RecordCache::new(keys.settings().clone()));
-        Self { keys, users, teams }
+        let settings = keys.settings();
+        let (users, teams) = (RecordCache::new(settings.clone()), RecordCache::new(settings.clone()));
+        let members = RecordCache::new(settings.clone());
+        Self { keys, users, teams, members }
     }
 
     fn forget(&self, hashes: &[KeyHash]) {
@@ -55,6 +59,7 @@ impl Caches {
         self.keys.distrust_all();
         self.users.distrust_all();
         self.teams.distrust_all();
+        self.members.distrust_all();
     }
 }
 

@@ -8,16 +8,17 @@ use std::time::SystemTime;
 use portcullis_admin_api::spend::{Call, Sum};
 use portcullis_admin_api::store::{AuditRow, DenialRow, KeyRow, MemberRole, Replay, TeamMember, TeamRow, UserRow};
 use portcullis_filters::authn::jwt::deny_list::DeniedClaim;
-use portcullis_filters::authn::virtual_key::{KeyHash, KeyLimits, KeyRecord};
-use portcullis_filters::directory::{TeamRecord, UserRecord};
+use portcullis_filters::authn::virtual_key::{KeyHash, KeyRecord};
+use portcullis_filters::directory::{MemberRecord, TeamName, TeamRecord, UserRecord};
 use portcullis_filters::policy::Policy;
 use portcullis_filters::price::Cost;
-use portcullis_filters::principal::{Budget, Role};
+use portcullis_filters::principal::{Budget, Role, RowLimits};
 use portcullis_filters::usage::Usage;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::directory;
 use super::param::from_micros;
 
 /// A row as its driver gives it.
@@ -122,8 +123,8 @@ fn unreadable(column: usize, cause: impl Into<Box<dyn std::error::Error + Send +
     Unreadable { column, cause: cause.into() }
 }
 
-/// What of a key's settings limits its use.
-#[derive(Deserialize)]
+/// What of a row's settings limits the use of what it stands for.
+#[derive(Default, Deserialize)]
 struct Limiting {
     max_budget: Option<f64>,
     rpm_limit: Option<u64>,
@@ -134,7 +135,7 @@ struct Limiting {
 }
 
 impl Limiting {
-    fn limits(&self, spent: f64, version: i64) -> KeyLimits<'_> {
+    fn limits(&self, spent: f64, version: i64) -> RowLimits<'_> {
         let mut of_models = BTreeMap::<&str, (Option<u64>, Option<u64>)>::new();
         for (model, rpm) in self.model_rpm_limit.iter().flatten() {
             of_models.entry(model).or_default().0 = Some(*rpm);
@@ -143,7 +144,7 @@ impl Limiting {
             of_models.entry(model).or_default().1 = Some(*tpm);
         }
         let budget = |most| Budget { most: Cost::from_dollars(most), spent: Cost::from_dollars(spent), version };
-        KeyLimits {
+        RowLimits {
             rpm: self.rpm_limit,
             tpm: self.tpm_limit,
             parallel: self.max_parallel_requests,
@@ -151,6 +152,38 @@ impl Limiting {
             of_models,
         }
     }
+}
+
+/// The same of a team, and what bounds its members who have no bounds of their own.
+#[derive(Deserialize)]
+struct TeamLimiting {
+    #[serde(flatten)]
+    own: Limiting,
+    #[serde(flatten)]
+    of_members: MemberDefaults,
+}
+
+#[derive(Deserialize)]
+struct MemberDefaults {
+    team_member_budget: Option<f64>,
+    team_member_rpm_limit: Option<u64>,
+    team_member_tpm_limit: Option<u64>,
+}
+
+impl MemberDefaults {
+    fn are_given(&self) -> bool {
+        self.team_member_budget.is_some()
+            || self.team_member_rpm_limit.is_some()
+            || self.team_member_tpm_limit.is_some()
+    }
+}
+
+/// What bounds one member of a team.
+#[derive(Deserialize)]
+struct MemberLimiting {
+    max_budget_in_team: Option<f64>,
+    rpm_limit: Option<u64>,
+    tpm_limit: Option<u64>,
 }
 
 /// Reads what `statement::find` selects.
@@ -162,7 +195,7 @@ pub(super) fn key_record(row: &Row<'_>) -> Read<KeyRecord> {
     let (id, settings) = (row.hash(0)?, row.json::<Limiting>(11)?);
     Ok(KeyRecord {
         id,
-        limits: settings.limits(row.real(12)?, row.integer(13)?).of(id),
+        limits: settings.limits(row.real(12)?, row.integer(13)?).of("key", id),
         alias: row.text(1)?.map(Into::into),
         user_id: row.text(2)?.map(Into::into),
         team_id: row.text(3)?.map(Into::into),
@@ -248,19 +281,38 @@ pub(super) fn user(row: &Row<'_>) -> Read<UserRecord> {
     if known.is_none() && role.is_some() {
         tracing::warn!("a user has a role that is not known here: it counts as none");
     }
-    let models: Vec<String> = row.json(2)?;
+    let (id, models, settings): (_, Vec<String>, Limiting) = (row.required(0)?, row.json(2)?, row.json(3)?);
     Ok(UserRecord {
-        id: row.required(0)?.into(),
+        limits: settings.limits(row.real(4)?, row.integer(5)?).of("user", directory::user(&id)),
+        id: id.into(),
         role: known.unwrap_or_default(),
         policy: Policy::new(&models, &[], BTreeMap::new()),
     })
 }
 
+/// Reads what `statement::people::member` selects.
+pub(super) fn member_record(row: &Row<'_>) -> Read<MemberRecord> {
+    let (own, of_team): (MemberLimiting, MemberDefaults) = (row.json(2)?, row.json(4)?);
+    let limiting = Limiting {
+        max_budget: own.max_budget_in_team.or(of_team.team_member_budget),
+        rpm_limit: own.rpm_limit.or(of_team.team_member_rpm_limit),
+        tpm_limit: own.tpm_limit.or(of_team.team_member_tpm_limit),
+        ..Limiting::default()
+    };
+    let counted_as = directory::member(&row.required(0)?, &row.required(1)?);
+    Ok(MemberRecord { limits: limiting.limits(row.real(3)?, row.integer(5)?).of("team_member", counted_as) })
+}
+
 /// Reads what the statements of teams select.
 pub(super) fn team(row: &Row<'_>) -> Read<TeamRecord> {
-    let models: Vec<String> = row.json(3)?;
+    let (id, models, settings): (_, Vec<String>, TeamLimiting) = (row.required(0)?, row.json(3)?, row.json(5)?);
+    let version = row.integer(7)?;
+    let counted_as = directory::team(TeamName::Id(&id));
     Ok(TeamRecord {
-        id: row.required(0)?.into(),
+        limits: settings.own.limits(row.real(6)?, version).of("team", counted_as),
+        limits_members: settings.of_members.are_given() || row.truth(8)?.unwrap_or(true),
+        version,
+        id: id.into(),
         alias: row.text(1)?.map(Into::into),
         organization_id: row.text(2)?.map(Into::into),
         policy: Policy::new(&models, &[], BTreeMap::new()),
@@ -325,6 +377,8 @@ pub(super) fn team_row(row: &Row<'_>) -> Read<TeamRow> {
         models: row.json(4)?,
         blocked: row.truth(5)?.ok_or_else(|| unreadable(5, "null"))?,
         spend: row.real(6)?,
+        sets_spend: false,
+        budget_reset_at: row.time(12)?,
         settings: row.json(7)?,
         members: Vec::new(),
         created_at: row.moment(8)?,
@@ -344,6 +398,8 @@ pub(super) fn user_row(row: &Row<'_>) -> Read<UserRow> {
         role: row.text(4)?,
         models: row.json(5)?,
         spend: row.real(6)?,
+        sets_spend: false,
+        budget_reset_at: row.time(12)?,
         settings: row.json(7)?,
         created_at: row.moment(8)?,
         created_by: row.text(9)?,
@@ -360,6 +416,8 @@ pub(super) fn member(row: &Row<'_>) -> Read<(String, TeamMember)> {
         role: MemberRole::named(&row.required(3)?).ok_or_else(|| unreadable(3, "not a role"))?,
         settings: row.json(4)?,
         spend: row.real(5)?,
+        sets_spend: false,
+        budget_reset_at: row.time(6)?,
     };
     Ok((row.required(0)?, member))
 }

@@ -1,7 +1,7 @@
 //! What calls took, taken over from a journal: once, in one transaction, off every request's path.
 //!
 //! It is no write in the sense of [`super::change`]: it has no epoch and no audit row, and nobody forgets a record because of
-//! it. What a key has spent is learnt from the sums that come back.
+//! it. What a key, a user or a team has spent is learnt from the sums that come back.
 
 use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -10,15 +10,47 @@ use async_trait::async_trait;
 use portcullis_admin_api::spend::{Call, CallQuery, Reports, Sum, SumQuery};
 use portcullis_admin_api::store::StoreError;
 use portcullis_filters::authn::virtual_key::KeyHash;
+use portcullis_filters::directory::TeamName;
 use portcullis_filters::limits::Posted;
 use portcullis_filters::price::Cost;
 use portcullis_filters::usage::Usage;
 
-use super::listing;
 use super::row::{self, Row, Unreadable};
 use super::statement::usage as statement;
 use super::{Backend, Inner, Lane, Store};
+use super::{directory, listing};
 use crate::usage::{Caller, UsageRecord};
+
+/// Whose spending is summed up. The order is that in which management writes touch them, so that neither side ever waits
+/// for the other in a circle.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Account {
+    User(String),
+    Team(String),
+    Member { team_id: String, user_id: String },
+    Key(KeyHash),
+}
+
+impl Account {
+    /// Those that a call of this caller is charged to.
+    fn of(caller: &Caller) -> impl Iterator<Item = Self> {
+        let Caller { key, user_id, team_id, .. } = caller;
+        let member = user_id.clone().zip(team_id.clone());
+        let member = member.map(|(user_id, team_id)| Self::Member { team_id, user_id });
+        let [user, team] = [user_id.clone().map(Self::User), team_id.clone().map(Self::Team)];
+        [user, team, member, key.map(Self::Key)].into_iter().flatten()
+    }
+
+    /// Under which name the limits count it.
+    fn counted_as(&self) -> KeyHash {
+        match self {
+            Self::User(id) => directory::user(id),
+            Self::Team(id) => directory::team(TeamName::Id(id)),
+            Self::Member { team_id, user_id } => directory::member(team_id, user_id),
+            Self::Key(hash) => *hash,
+        }
+    }
+}
 
 /// What was taken in one day by one caller of one model.
 pub(super) struct DayTotal {
@@ -34,7 +66,7 @@ pub(super) struct DayTotal {
 }
 
 impl Store {
-    /// Takes over the records of a part of a journal, unless it has them; what each key has spent by then. `keep_calls`:
+    /// Takes over the records of a part of a journal, unless it has them; what each account has spent by then. `keep_calls`:
     /// whether each call is kept by itself.
     ///
     /// # Errors
@@ -46,8 +78,9 @@ impl Store {
         records: &[UsageRecord],
         keep_calls: bool,
     ) -> Result<Vec<Posted>, StoreError> {
-        let amounts = by_key(records);
-        let mut statements: Vec<_> = amounts.iter().map(|(key, cost)| statement::spend(*key, cost.dollars())).collect();
+        let amounts = by_account(records);
+        let spend = |(account, cost): (&Account, &Cost)| statement::spend(account, cost.dollars());
+        let mut statements: Vec<_> = amounts.iter().map(spend).collect();
         statements.extend(by_day(records).iter().map(statement::add_to_day));
         if keep_calls {
             statements.extend(records.iter().map(statement::log));
@@ -59,13 +92,15 @@ impl Store {
         };
         let sums = match sums {
             Some(sums) => sums,
-            None => self.0.totals(amounts.keys().copied()).await?,
+            None => self.0.totals(amounts.keys()).await?,
         };
-        let posted = |((counted_as, amount), sum): ((KeyHash, Cost), Vec<(KeyHash, f64)>)| {
-            let (now_as, total) = sum.into_iter().next()?;
+        let posted = |((account, amount), sum): ((Account, Cost), Vec<(f64, Option<KeyHash>)>)| {
+            let (total, moved_to) = sum.into_iter().next()?;
+            let counted_as = account.counted_as();
+            let now_as = moved_to.unwrap_or(counted_as);
             Some(Posted { counted_as, now_as, amount, total: Cost::from_dollars(total) })
         };
-        // The sums of the keys come first, one list for each statement.
+        // The sums of the accounts come first, one list for each statement.
         Ok(amounts.into_iter().zip(sums).filter_map(posted).collect())
     }
 
@@ -90,26 +125,28 @@ impl Reports for Inner {
 }
 
 impl Inner {
-    async fn totals(&self, keys: impl Iterator<Item = KeyHash>) -> Result<Vec<Vec<(KeyHash, f64)>>, StoreError> {
+    async fn totals<'a>(
+        &self,
+        accounts: impl Iterator<Item = &'a Account>,
+    ) -> Result<Vec<Vec<(f64, Option<KeyHash>)>>, StoreError> {
         let mut sums = Vec::new();
-        for key in keys {
-            sums.push(self.read(statement::spent(key), sum, Lane::Admin).await?);
+        for account in accounts {
+            sums.push(self.read(statement::spent(account), sum, Lane::Admin).await?);
         }
         Ok(sums)
     }
 }
 
-/// The hash of a key and what it has spent.
-fn sum(row: &Row<'_>) -> Result<(KeyHash, f64), Unreadable> {
-    Ok((row.hash(0)?, row.real(1)?))
+/// What an account has spent; the rows of keys say besides which hash the key has by now.
+fn sum(row: &Row<'_>) -> Result<(f64, Option<KeyHash>), Unreadable> {
+    Ok((row.real(0)?, row.hash(1).ok()))
 }
 
-/// In the order of the hashes, so that two processes never wait for each other in a circle.
-fn by_key(records: &[UsageRecord]) -> BTreeMap<KeyHash, Cost> {
-    let mut amounts = BTreeMap::<KeyHash, Cost>::new();
+fn by_account(records: &[UsageRecord]) -> BTreeMap<Account, Cost> {
+    let mut amounts = BTreeMap::<Account, Cost>::new();
     for record in records {
-        if let Some(key) = record.caller.key {
-            let amount = amounts.entry(key).or_default();
+        for account in Account::of(&record.caller) {
+            let amount = amounts.entry(account).or_default();
             *amount = amount.plus(record.cost);
         }
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use portcullis_filters::answer::answer;
 use portcullis_filters::authn::custom::CustomRefusal;
 use portcullis_filters::client_side::CLIENT_FIELDS;
-use portcullis_filters::denial::Denial;
+use portcullis_filters::denial::{Denial, LimitName};
 use portcullis_filters::endpoint::Dialect;
 use portcullis_filters::operation::FORBIDDEN_FIELDS;
 use serde_json::Value;
@@ -58,8 +58,8 @@ fn next(denial: &Denial) -> Option<Denial> {
         Denial::UnreadableBody(_) => Denial::ForbiddenField("x".into()),
         Denial::ForbiddenField(_) => Denial::InvalidField("api_key", "x"),
         Denial::InvalidField(..) => Denial::ForbiddenDestination("x"),
-        Denial::ForbiddenDestination(_) => Denial::OverBudget("x"),
-        Denial::OverBudget(_) => Denial::RateLimited { limit: "x", retry_after: Duration::from_secs(1) },
+        Denial::ForbiddenDestination(_) => Denial::OverBudget(LimitName { scope: "key", field: "max_budget" }),
+        Denial::OverBudget(limit) => Denial::RateLimited { limit: *limit, retry_after: Duration::from_secs(1) },
         Denial::RateLimited { .. } => Denial::BodyTooLarge(1),
         Denial::BodyTooLarge(_) => Denial::BodyTimeout,
         Denial::BodyTimeout => Denial::Overloaded("x"),

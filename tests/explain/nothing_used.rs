@@ -37,7 +37,7 @@ async fn a_limit_is_looked_at_and_not_used() {
     }
     assert_eq!((statuses[0], statuses.last()), (200, Some(&429)));
     let told = scene.explain(&json!({ "request": request })).await;
-    assert!(told["decided_by"] == "limit: rpm_limit" || told["outcome"] == "allowed", "{told}");
+    assert!(told["decided_by"] == "limit: rpm_limit of the key" || told["outcome"] == "allowed", "{told}");
 
     // Who is refused by the function and known to nobody else: each is told of, in order.
     let told = scene.explain(&json!({"request": chat("bad-credential-0123456789", "m")})).await;

@@ -40,3 +40,35 @@ async fn an_enrolled_user_has_one_row_and_an_audit_row() {
     assert_eq!(rows().await, first, "nobody is enrolled twice");
     scene.gateway.stop().await;
 }
+
+/// A token counts for its user and for the team that it is charged to.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_limits_of_a_tokens_user_and_team_are_in_force() {
+    let issuer = format!("{CLAIMS}          team_id_jwt_field: team\n          user_id_upsert: true");
+    let scene = Scene::new(Lines { issuer: &issuer, ..Lines::default() }).await;
+    let write = async |path: &str, body: serde_json::Value| {
+        let request = scene.gateway.request(Method::POST, path).bearer_auth(MASTER).json(&body);
+        let answer = scene.gateway.send(request).await;
+        assert_eq!(answer.status, 200, "{path}: {}", answer.json());
+    };
+    write("/user/new", json!({"user_id": "zhangsan", "auto_create_key": false, "max_budget": 0})).await;
+    write("/team/new", json!({"team_id": "open"})).await;
+    write("/team/new", json!({"team_id": "spent", "max_budget": 0})).await;
+    write("/team/new", json!({"team_id": "slow", "tpm_limit": 0})).await;
+    let members = json!([{"user_id": "zhangsan", "role": "user"}]);
+    let bounded = json!({"team_id": "bounded", "team_member_budget": 0, "members_with_roles": members});
+    write("/team/new", bounded).await;
+    for (team, refused) in [
+        ("open", None),
+        ("spent", Some("Budget has been exceeded! It is max_budget of the team.")),
+        ("slow", Some("Rate limit exceeded: tpm_limit of the team. Try again later.")),
+        ("bounded", Some("Budget has been exceeded! It is max_budget of the team member.")),
+    ] {
+        let answer = scene.chat(&scene.token(json!({"team": team}))).await;
+        assert_eq!(answer.json()["error"]["message"].as_str(), refused, "{team}");
+    }
+    write("/user/update", json!({"user_id": "zhangsan", "max_parallel_requests": 0})).await;
+    let answer = scene.chat(&scene.token(json!({"team": "open"}))).await;
+    assert!(answer.json().to_string().contains("max_parallel_requests of the user"), "{}", answer.json());
+    scene.gateway.stop().await;
+}

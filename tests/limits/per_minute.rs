@@ -85,7 +85,7 @@ async fn a_budget_that_is_spent_is_spent() {
             assert_eq!(answer.json()["error"]["type"], "budget_exceeded");
             let told =
                 scene.manage("/auth/explain", &json!({"key": KeyHash::of(&key).to_string(), "model": "m"})).await;
-            assert_eq!(told["decided_by"], "limit: max_budget");
+            assert_eq!(told["decided_by"], "limit: max_budget of the key");
             scene.manage("/key/update", &json!({"key": KeyHash::of(&key).to_string(), "max_budget": 11})).await;
             assert_eq!(scene.chat(&key, "m").await.status, 200);
         }

@@ -67,6 +67,12 @@ def refused_key():
 
 
 @pytest.fixture
+def spent_key():
+    """A virtual key of a team whose budget is spent."""
+    return os.environ["PORTCULLIS_SPENT_KEY"]
+
+
+@pytest.fixture
 def exchange(relay, provider):
     """Checks, when the test is over, each request that it sent against what reached the provider.
 

@@ -125,6 +125,16 @@ def test_rate_limit_says_when_to_come_again(client, refused_key, relay, provider
     assert (len(relay.requests()), provider.requests()) == (1, [])
 
 
+def test_team_over_its_budget(client, spent_key, relay, provider):
+    with pytest.raises(openai.RateLimitError) as raised:
+        client.with_options(api_key=spent_key, max_retries=0).chat.completions.create(model=MODEL, messages=MESSAGES)
+    error = raised.value
+    assert (error.body["type"], error.body["code"], error.body["param"]) == ("budget_exceeded", "429", None)
+    assert error.body["message"].startswith("Budget has been exceeded!") and "team" in error.body["message"]
+    assert "retry-after" not in error.response.headers  # another try does not help
+    assert (len(relay.requests()), provider.requests()) == (1, [])
+
+
 def test_provider_rate_limit(client, provider, exchange):
     provider.fail(429, retry_after="7")
     with pytest.raises(openai.RateLimitError) as raised:

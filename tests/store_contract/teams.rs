@@ -17,7 +17,7 @@ crate::contract!(
     teams_are_listed_by_what_they_are,
 );
 
-fn team(id: &str) -> TeamRow {
+pub(crate) fn team(id: &str) -> TeamRow {
     TeamRow {
         team_id: id.to_owned(),
         version: 1,
@@ -26,6 +26,8 @@ fn team(id: &str) -> TeamRow {
         models: Vec::new(),
         blocked: false,
         spend: 0.0,
+        sets_spend: false,
+        budget_reset_at: None,
         settings: Map::new(),
         members: Vec::new(),
         created_at: at(0),
@@ -37,7 +39,7 @@ fn team(id: &str) -> TeamRow {
 
 fn member(user_id: &str, role: MemberRole) -> TeamMember {
     let settings = json!({"max_budget": 2.5}).as_object().unwrap().clone();
-    TeamMember { user_id: user_id.to_owned(), user_email: Some("a@b".to_owned()), role, settings, spend: 0.25 }
+    TeamMember { settings, spend: 0.25, ..TeamMember::new(user_id.to_owned(), Some("a@b".to_owned()), role) }
 }
 
 fn audit(action: &str, id: &str) -> AuditRow {

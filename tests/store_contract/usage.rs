@@ -4,8 +4,9 @@ use std::time::SystemTime;
 
 use portcullis::usage::{Caller, UsageRecord};
 use portcullis_admin_api::spend::{By, CallQuery, Sum, SumQuery};
-use portcullis_admin_api::store::{KeyRow, Rotation};
+use portcullis_admin_api::store::{KeyRow, MemberChange, MemberRole, Rotation, TeamMember, TeamRow, UserRow};
 use portcullis_filters::authn::virtual_key::KeyHash;
+use portcullis_filters::directory::TeamName;
 use portcullis_filters::limits::Posted;
 use portcullis_filters::price::Cost;
 use portcullis_filters::usage::Usage;
@@ -18,7 +19,9 @@ crate::contract!(
     a_write_leaves_what_was_spent_meanwhile_unless_it_sets_it,
     many_processes_post_at_once,
     kept_calls_are_dropped_in_time,
+    a_call_is_charged_to_the_user_the_team_and_the_member,
     a_budget_whose_time_is_over_begins_anew_once,
+    budgets_of_users_teams_and_members_begin_anew,
     sums_and_calls_are_told_apart_as_asked,
     a_provider_that_claims_any_number_holds_nobody_up,
 );
@@ -161,6 +164,96 @@ async fn a_budget_whose_time_is_over_begins_anew_once(place: Place) {
     let stored = node.admin.key(key).await.unwrap().unwrap();
     assert_eq!(stored.budget_reset_at, Some(at(100) + std::time::Duration::from_secs(3_600)));
     assert_eq!(spend(&node, hash("b")).await, 3.0, "a budget without an end");
+}
+
+/// Ann, in the team `t`, who may spend ten dollars each, and two of it Ann in the team.
+async fn people(node: &Node) -> (UserRow, TeamRow) {
+    let settings = |json: serde_json::Value| json.as_object().unwrap().clone();
+    let ten = settings(serde_json::json!({"max_budget": 10, "budget_duration": "1h"}));
+    let two = settings(serde_json::json!({"max_budget_in_team": 2, "budget_duration": "1h"}));
+    let user = UserRow { settings: ten.clone(), ..crate::users::user("ann") };
+    let member = TeamMember { settings: two, ..TeamMember::new("ann".to_owned(), None, MemberRole::User) };
+    let team = TeamRow { settings: ten, members: vec![member], ..crate::teams::team("t") };
+    let user = node.admin.insert_user(user, audit("created", &row("any"))).await.unwrap();
+    (user, node.admin.insert_team(team, audit("created", &row("any"))).await.unwrap())
+}
+
+/// What the decision goes by: what Ann, the team and Ann in the team have spent.
+async fn known_spend(node: &Node) -> [Cost; 3] {
+    let directory = node.store.directory();
+    let of = |limits: &Option<std::sync::Arc<[portcullis_filters::principal::Limit]>>| {
+        limits.as_ref().unwrap().iter().find_map(|limit| limit.budget).unwrap().spent
+    };
+    let team = directory.team(TeamName::Id("t")).await.unwrap().unwrap();
+    let member = directory.member(&team, "ann").await.unwrap().unwrap();
+    [of(&directory.user("ann").await.unwrap().unwrap().limits), of(&team.limits), of(&member.limits)]
+}
+
+async fn stored_spend(node: &Node) -> [f64; 3] {
+    let (user, team) = (node.admin.user("ann").await.unwrap().unwrap(), node.admin.team("t").await.unwrap().unwrap());
+    [user.spend, team.spend, team.members[0].spend]
+}
+
+async fn a_call_is_charged_to_the_user_the_team_and_the_member(place: Place) {
+    let node = place.node();
+    let (user, team) = people(&node).await;
+    let key = node.insert(row("a")).await.unwrap().token;
+    let for_team = |id: &str, key| {
+        let of = record(id, key);
+        UsageRecord { caller: Caller { team_id: Some("t".to_owned()), ..of.caller.clone() }, ..of }
+    };
+    let records = [for_team("1", Some(key)), record("2", None), for_team("3", None)];
+    for _ in 0..2 {
+        let posted = post(&node, "journal", 1, &records).await;
+        let mut cents: Vec<_> =
+            posted.iter().map(|posted| (posted.amount.0 / CENT.0, posted.total.0 / CENT.0)).collect();
+        cents.sort_unstable();
+        assert_eq!(cents, [(1, 1), (2, 2), (2, 2), (3, 3)], "the key, the team and the member, the user");
+        assert!(posted.iter().all(|posted| posted.counted_as == posted.now_as));
+        assert_eq!(stored_spend(&node).await, [0.03, 0.02, 0.02]);
+    }
+    assert_eq!(known_spend(&node).await, [3, 2, 2].map(|cents| Cost(cents * CENT.0)));
+    // Each is counted under the name that its limits have.
+    let names: Vec<_> = post(&node, "journal", 1, &records).await.iter().map(|posted| posted.counted_as).collect();
+    let directory = node.store.directory();
+    let team_record = directory.team(TeamName::Id("t")).await.unwrap().unwrap();
+    let member = directory.member(&team_record, "ann").await.unwrap().unwrap();
+    let user_record = directory.user("ann").await.unwrap().unwrap();
+    for limits in [&team_record.limits, &member.limits, &user_record.limits] {
+        let limits = limits.as_ref().unwrap();
+        assert!(limits.iter().all(|limit| limit.budget.is_none() || names.contains(&limit.counted_as)));
+    }
+    // A write that read before leaves what was spent meanwhile; one that sets it does.
+    node.admin.replace_user(user.clone(), audit("updated", &row("any"))).await.unwrap();
+    let member = TeamMember { role: MemberRole::Admin, ..team.members[0].clone() };
+    let changes = vec![MemberChange::Put(member)];
+    node.admin.replace_team(team.clone(), changes, audit("updated", &row("any"))).await.unwrap();
+    assert_eq!(stored_spend(&node).await, [0.03, 0.02, 0.02]);
+    let set = UserRow { version: 2, spend: 1.0, sets_spend: true, ..user };
+    node.admin.replace_user(set, audit("updated", &row("any"))).await.unwrap();
+    assert_eq!(known_spend(&node).await[0], Cost(100 * CENT.0), "and it is known at once");
+}
+
+async fn budgets_of_users_teams_and_members_begin_anew(place: Place) {
+    let node = place.node();
+    let (user, team) = people(&node).await;
+    let user = UserRow { spend: 3.0, sets_spend: true, budget_reset_at: Some(at(100)), ..user };
+    node.admin.replace_user(user, audit("updated", &row("any"))).await.unwrap();
+    let member = TeamMember { spend: 1.0, sets_spend: true, budget_reset_at: Some(at(100)), ..team.members[0].clone() };
+    let team = TeamRow { spend: 4.0, sets_spend: true, budget_reset_at: Some(at(200)), ..team };
+    let changes = vec![MemberChange::Put(member)];
+    node.admin.replace_team(team, changes, audit("updated", &row("any"))).await.unwrap();
+    assert_eq!(known_spend(&node).await, [300, 400, 100].map(|cents| Cost(cents * CENT.0)));
+    assert_eq!(node.store.reset_budgets(at(99)).await.unwrap(), 0);
+    let begun = futures_util::future::join_all((0..4).map(|_| node.store.reset_budgets(at(100)))).await;
+    assert_eq!(begun.into_iter().map(Result::unwrap).sum::<usize>(), 2, "the user's and the member's, each once");
+    assert_eq!(stored_spend(&node).await, [0.0, 4.0, 0.0]);
+    assert_eq!(node.store.reset_budgets(at(200)).await.unwrap(), 1);
+    assert_eq!(known_spend(&node).await, [Cost(0); 3]);
+    let team = node.admin.team("t").await.unwrap().unwrap();
+    let hour = std::time::Duration::from_secs(3_600);
+    assert_eq!(team.members[0].budget_reset_at, Some(at(100) + hour));
+    assert_eq!(team.budget_reset_at, Some(at(200) + hour));
 }
 
 async fn sums_and_calls_are_told_apart_as_asked(place: Place) {

@@ -13,7 +13,7 @@ crate::contract!(
     users_are_listed_by_what_they_are,
 );
 
-fn user(id: &str) -> UserRow {
+pub(crate) fn user(id: &str) -> UserRow {
     UserRow {
         user_id: id.to_owned(),
         version: 1,
@@ -22,6 +22,8 @@ fn user(id: &str) -> UserRow {
         role: None,
         models: Vec::new(),
         spend: 0.0,
+        sets_spend: false,
+        budget_reset_at: None,
         settings: Map::new(),
         created_at: at(0),
         created_by: Some("somebody".to_owned()),
@@ -77,13 +79,7 @@ async fn a_change_to_a_user_is_known_everywhere(place: Place) {
 async fn a_deleted_user_leaves_no_key_and_no_team(place: Place) {
     let (one, two) = (place.node(), place.node());
     let made = one.admin.insert_user(user("u"), audit("created", "u")).await.unwrap();
-    let member = TeamMember {
-        user_id: "u".to_owned(),
-        user_email: None,
-        role: MemberRole::Admin,
-        settings: Map::new(),
-        spend: 0.0,
-    };
+    let member = TeamMember::new("u".to_owned(), None, MemberRole::Admin);
     let team = TeamRow {
         team_id: "t".to_owned(),
         version: 1,
@@ -92,6 +88,8 @@ async fn a_deleted_user_leaves_no_key_and_no_team(place: Place) {
         models: Vec::new(),
         blocked: false,
         spend: 0.0,
+        sets_spend: false,
+        budget_reset_at: None,
         settings: Map::new(),
         members: vec![member],
         created_at: at(0),

@@ -7,6 +7,7 @@ mod budgets;
 mod crash;
 mod forms;
 mod outage;
+mod people;
 mod reports;
 mod scene;
 mod streams;

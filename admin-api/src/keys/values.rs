@@ -82,12 +82,14 @@ pub(crate) fn apply(row: &mut KeyRow, given: &Map<String, Value>, now: SystemTim
             "blocked" => row.blocked = value.as_bool().or(row.blocked),
             "duration" if value.is_null() || value == "-1" => row.expires = None,
             "duration" => row.expires = Some(ending("duration", value, now)?),
-            "budget_duration" => {
-                row.budget_reset_at = value.as_str().map(|_| next_start(value, now)).transpose()?;
-                keep(row, name, value);
+            // An object stays as it is, or null would take restrictions away.
+            _ if value.is_null() && KEY_FIELDS.iter().any(|field| field.name == name && field.kind == Kind::Object) => {
             }
-            _ => keep(row, name, value),
+            _ => keep(&mut row.settings, name, value),
         }
+    }
+    if let Some(value) = given.get("budget_duration") {
+        row.budget_reset_at = reset_at(value, now)?;
     }
     match given.get("key_type").and_then(Value::as_str) {
         Some(kind) => preset(row, kind),
@@ -97,11 +99,13 @@ pub(crate) fn apply(row: &mut KeyRow, given: &Map<String, Value>, now: SystemTim
     Ok(())
 }
 
-fn next_start(value: &Value, now: SystemTime) -> Result<SystemTime, Problem> {
-    ending("budget_duration", value, now)?;
-    let span: Option<Span> = value.as_str().and_then(|text| text.parse().ok());
-    let start = span.and_then(|span| span.next_start(now));
-    start.ok_or_else(|| Problem::invalid("budget_duration", "Invalid budget_duration: it ends after the year 9999"))
+/// When a budget of this `budget_duration` begins anew; null: never.
+pub(crate) fn reset_at(duration: &Value, now: SystemTime) -> Result<Option<SystemTime>, Problem> {
+    let Some(text) = duration.as_str() else { return Ok(None) };
+    ending("budget_duration", duration, now)?;
+    let start = text.parse().ok().and_then(|span: Span| span.next_start(now));
+    let late = || Problem::invalid("budget_duration", "Invalid budget_duration: it ends after the year 9999");
+    start.map(Some).ok_or_else(late)
 }
 
 fn ending(name: &'static str, value: &Value, now: SystemTime) -> Result<SystemTime, Problem> {
@@ -113,12 +117,12 @@ fn ending(name: &'static str, value: &Value, now: SystemTime) -> Result<SystemTi
     span.after(now).ok_or_else(|| Problem::invalid(name, format!("Invalid {name}: it ends after the year 9999")))
 }
 
-/// A field without a column.
-fn keep(row: &mut KeyRow, name: &str, value: &Value) {
-    if !value.is_null() {
-        row.settings.insert(name.to_owned(), value.clone());
-    } else if !KEY_FIELDS.iter().any(|field| field.name == name && field.kind == Kind::Object) {
-        row.settings.remove(name);
+/// Writes a field without a column; null clears it.
+pub(crate) fn keep(settings: &mut Map<String, Value>, name: &str, value: &Value) {
+    if value.is_null() {
+        settings.remove(name);
+    } else {
+        settings.insert(name.to_owned(), value.clone());
     }
 }
 

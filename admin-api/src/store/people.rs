@@ -19,8 +19,13 @@ pub struct TeamRow {
     pub models: Vec<String>,
     /// Whether its keys are refused.
     pub blocked: bool,
-    /// Money spent, in US dollars.
+    /// Money spent in the current budget window, in US dollars.
     pub spend: f64,
+    /// Whether a write over this row sets what was spent. Otherwise it stays as calls have made it meanwhile. False in what
+    /// is read.
+    pub sets_spend: bool,
+    /// When `spend` is set to nothing again; `None` without a `budget_duration`.
+    pub budget_reset_at: Option<SystemTime>,
     /// Every other field that LiteLLM knows, as given (limits, budgets, metadata, ...).
     pub settings: Map<String, Value>,
     /// Who belongs to it, in the order of their ids.
@@ -46,8 +51,22 @@ pub struct TeamMember {
     pub role: MemberRole,
     /// Budgets and limits within the team, as given.
     pub settings: Map<String, Value>,
-    /// Money that they have spent within the team, in US dollars.
+    /// Money that they have spent within the team in the current budget window, in US dollars. Given with somebody who is
+    /// new; otherwise it stays as calls have made it, unless a write [sets it](TeamMember::sets_spend).
     pub spend: f64,
+    /// As [`TeamRow::sets_spend`].
+    pub sets_spend: bool,
+    /// When `spend` is set to nothing again; `None` without a `budget_duration`.
+    pub budget_reset_at: Option<SystemTime>,
+}
+
+impl TeamMember {
+    /// Somebody without bounds of their own, who has spent nothing yet.
+    #[must_use]
+    pub fn new(user_id: String, user_email: Option<String>, role: MemberRole) -> Self {
+        let (settings, budget_reset_at) = (Map::new(), None);
+        Self { user_id, user_email, role, settings, spend: 0.0, sets_spend: false, budget_reset_at }
+    }
 }
 
 /// What somebody is in a team.
@@ -128,8 +147,13 @@ pub struct UserRow {
     pub role: Option<String>,
     /// Models that their own keys may use, as given. Empty means all.
     pub models: Vec<String>,
-    /// Money spent, in US dollars.
+    /// Money spent in the current budget window, in US dollars.
     pub spend: f64,
+    /// Whether a write over this row sets what was spent. Otherwise it stays as calls have made it meanwhile. False in what
+    /// is read.
+    pub sets_spend: bool,
+    /// When `spend` is set to nothing again; `None` without a `budget_duration`.
+    pub budget_reset_at: Option<SystemTime>,
     /// Every other field that LiteLLM knows, as given (limits, budgets, metadata, ...).
     pub settings: Map<String, Value>,
     /// When the row was made.

@@ -43,6 +43,8 @@ pub(crate) async fn new_team(
         models: Vec::new(),
         blocked: false,
         spend: 0.0,
+        sets_spend: false,
+        budget_reset_at: None,
         settings: Map::new(),
         members: members(&given)?,
         created_at: now,
@@ -50,7 +52,7 @@ pub(crate) async fn new_team(
         updated_at: now,
         updated_by: by,
     };
-    apply(&mut row, &given.fields);
+    apply(&mut row, &given.fields, now)?;
     let audit = record(&caller, "created", None, Some(&row), now);
     Ok(Json(shown(&state.store.insert_team(row, audit).await?)))
 }

@@ -29,7 +29,7 @@ pub(crate) async fn update_team(
     let missing = || Problem::field(FieldProblem::missing(&["body", "team_id"]));
     let team_id = given.text("team_id").ok_or_else(missing)?;
     let row = rewrite(&state, &caller, team_id, "updated", |row| {
-        apply(row, &given.fields);
+        apply(row, &given.fields, now())?;
         Ok(Vec::new())
     });
     Ok(Json(json!({ "team_id": team_id, "data": shown(&row.await?) })))

@@ -62,23 +62,20 @@ pub(crate) async fn new_user(
         role: None,
         models: Vec::new(),
         spend: 0.0,
+        sets_spend: false,
+        budget_reset_at: None,
         settings: Map::new(),
         created_at: now,
         created_by: by.clone(),
         updated_at: now,
         updated_by: by,
     };
-    apply(&mut row, &given.fields);
+    apply(&mut row, &given.fields, now)?;
     let audit = record(&caller, "created", None, Some(&row), now);
     let row = state.store.insert_user(row, audit).await?;
     for team_id in &joined {
-        let member = MemberChange::Put(TeamMember {
-            user_id: row.user_id.clone(),
-            user_email: row.user_email.clone(),
-            role: MemberRole::User,
-            settings: Map::new(),
-            spend: 0.0,
-        });
+        let member = TeamMember::new(row.user_id.clone(), row.user_email.clone(), MemberRole::User);
+        let member = MemberChange::Put(member);
         teams::rewrite(&state, &caller, team_id, "updated", |_| Ok(vec![member.clone()])).await?;
     }
     let mut answer = shown(&row);

@@ -33,7 +33,7 @@ pub(crate) async fn update_user(
         let before = find(&state, user_id).await?;
         let now = now();
         let mut after = before.clone();
-        apply(&mut after, &given.fields);
+        apply(&mut after, &given.fields, now)?;
         after.updated_at = now;
         after.updated_by = Some(caller.user_id());
         let audit = record(&caller, "updated", Some(&before), Some(&after), now);

@@ -382,6 +382,9 @@ impl Directory for Memory {
                     alias: row.team_alias.map(Into::into),
                     organization_id: row.organization_id.map(Into::into),
                     blocked: row.blocked,
+                    version: 1,
+                    limits: None,
+                    limits_members: false,
                 })
             }))
         })

@@ -17,7 +17,7 @@ use super::failures::{FailureSettings, FailureThrottle};
 use super::virtual_key::{KeyHash, StoreUnavailable};
 use crate::credential::{Credential, NO_SCHEME};
 use crate::denial::Denial;
-use crate::directory::{Directory, Enrolment, TeamName, TeamRecord, UserRecord};
+use crate::directory::{Directory, Enrolment, Membership, TeamName, TeamRecord, UserRecord};
 use crate::head::RequestHead;
 use crate::principal::{CustomPrincipal, Principal};
 use crate::secret::Secret;
@@ -268,6 +268,7 @@ impl CustomChain {
             && let Some(user) = self.directory.user(id).await.map_err(unavailable)?
         {
             principal.policies.push(user.policy.clone());
+            principal.limits_of_user.clone_from(&user.limits);
         }
         if let Some(id) = &named.team_id
             && let Some(team) = self.directory.team(TeamName::Id(id)).await.map_err(unavailable)?
@@ -275,7 +276,9 @@ impl CustomChain {
             if team.blocked {
                 return Err(Denial::BlockedKey);
             }
+            let team = Membership::of(team, named.user_id.as_deref(), &*self.directory).await.map_err(unavailable)?;
             principal.policies.push(team.policy.clone());
+            principal.team = Some(team);
         }
         Ok(Arc::new(principal))
     }

@@ -3,7 +3,6 @@
 //! The key string exists only inside [`VirtualKey`]; everything past it (store, cache, log, admin API) knows the
 //! [`KeyHash`], which is LiteLLM's stored form: the SHA-256 of the whole string, `sk-` included.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
@@ -18,9 +17,9 @@ use sha2::{Digest, Sha256};
 use super::failures::FailureThrottle;
 use crate::cache::KeyCache;
 use crate::denial::Denial;
-use crate::directory::Directory;
+use crate::directory::{Directory, Membership};
 use crate::policy::Policy;
-use crate::principal::{Budget, KeyHolder, Limit, Principal};
+use crate::principal::{KeyHolder, Limit, Principal};
 
 /// A presented string that has the shape of a virtual key: `sk-` and at least one visible character.
 #[derive(Clone, Copy)]
@@ -152,45 +151,9 @@ pub struct KeyRecord {
     pub expires: Option<SystemTime>,
     /// Refused until unblocked.
     pub blocked: bool,
-    /// How fast it may be used, and for how much. Strings within their grace period share them with the key. Most keys have none, and many
-    /// are held in memory.
+    /// How fast it may be used, and for how much. Strings within their grace period share them with the key. Most keys have
+    /// none, and many are held in memory.
     pub limits: Option<Arc<[Limit]>>,
-}
-
-/// What of a key's row limits its use, by the names of its fields.
-#[derive(Clone, Debug, Default)]
-pub struct KeyLimits<'a> {
-    /// `rpm_limit`
-    pub rpm: Option<u64>,
-    /// `tpm_limit`
-    pub tpm: Option<u64>,
-    /// `max_parallel_requests`
-    pub parallel: Option<u64>,
-    /// `max_budget`, and what was spent of it.
-    pub budget: Option<Budget>,
-    /// `model_rpm_limit` and `model_tpm_limit` of each model that one of them names.
-    pub of_models: BTreeMap<&'a str, (Option<u64>, Option<u64>)>,
-}
-
-impl KeyLimits<'_> {
-    /// The limits of the key `id`; `None`: there are none.
-    #[must_use]
-    pub fn of(&self, id: KeyHash) -> Option<Arc<[Limit]>> {
-        let Self { rpm, tpm, parallel, budget, .. } = *self;
-        let is_limited = rpm.is_some() || tpm.is_some() || parallel.is_some() || budget.is_some();
-        let own = is_limited.then_some(Limit { scope: "key", counted_as: id, model: None, rpm, tpm, parallel, budget });
-        let of_models = self.of_models.iter().map(|(model, (rpm, tpm))| Limit {
-            scope: "key",
-            counted_as: KeyHash::of(&format!("key {id} model {model}")),
-            model: Some((*model).into()),
-            rpm: *rpm,
-            tpm: *tpm,
-            parallel: None,
-            budget: None,
-        });
-        let limits: Vec<Limit> = own.into_iter().chain(of_models).collect();
-        (!limits.is_empty()).then(|| limits.into())
-    }
 }
 
 /// Where keys are looked up: the one thing the hot path asks of a store. It has no method that writes.
@@ -280,6 +243,10 @@ impl VirtualKeyAuthenticator {
         if team.as_ref().is_some_and(|team| team.blocked) {
             return Err(Denial::BlockedTeam);
         }
+        let team = match team {
+            Some(team) => Some(Membership::of(team, key.user_id.as_deref(), &**directory).await.map_err(away)?),
+            None => None,
+        };
         let user = match &key.user_id {
             Some(id) => directory.owner_of_key(id).await.map_err(away)?,
             None => None,

@@ -328,7 +328,7 @@ fn no_map_holds_more_than_it_may() {
 async fn users_and_teams_are_remembered_like_keys() {
     let cache = RecordCache::new(CacheSettings::default());
     let policy = Policy::new(&[], &[], Default::default());
-    let user = UserRecord { id: "u".into(), role: Role::InternalUser, policy };
+    let user = UserRecord { id: "u".into(), role: Role::InternalUser, policy, limits: None };
     let (asked, away) = (Mutex::new(0), Mutex::new(false));
     let find = async |hash, seconds| {
         let query = async || {

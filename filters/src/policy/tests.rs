@@ -93,10 +93,21 @@ fn held(models: &[&str], team: Option<&[&str]>, owner: Option<&[&str]>) -> Princ
     let lists = |models| policy(models, &[], &[]);
     holder.team = team.map(|models| {
         let (id, policy) = ("t".into(), lists(models));
-        Arc::new(TeamRecord { id, alias: None, organization_id: None, policy, blocked: false })
+        Arc::new(TeamRecord {
+            id,
+            alias: None,
+            organization_id: None,
+            policy,
+            blocked: false,
+            version: 1,
+            limits: None,
+            limits_members: false,
+        })
+        .into()
     });
-    holder.user =
-        owner.map(|models| Arc::new(UserRecord { id: "u".into(), role: Default::default(), policy: lists(models) }));
+    holder.user = owner.map(|models| {
+        Arc::new(UserRecord { id: "u".into(), role: Default::default(), policy: lists(models), limits: None })
+    });
     let key = Arc::get_mut(&mut holder.key).unwrap();
     (key.team_id, key.user_id) = (team.map(|_| "t".into()), owner.map(|_| "u".into()));
     Principal::Key(holder)

@@ -14,21 +14,33 @@ use crate::store::param::Param;
 const NEW_ROLE: &str = "internal_user";
 
 pub(in crate::store) fn user(id: &str) -> Statement {
-    Statement::fixed("SELECT user_id, role, models FROM users WHERE user_id = $1", vec![Param::Text(id.to_owned())])
+    Statement::fixed(
+        "SELECT user_id, role, models, settings, spend, version FROM users WHERE user_id = $1",
+        vec![Param::Text(id.to_owned())],
+    )
 }
 
 /// The team of this name, or two of several with this alias.
 pub(in crate::store) fn team(name: TeamName<'_>) -> Statement {
-    let (sql, text) = match name {
-        TeamName::Id(id) => {
-            ("SELECT team_id, team_alias, organization_id, models, blocked FROM teams WHERE team_id = $1", id)
-        }
-        TeamName::Alias(alias) => (
-            "SELECT team_id, team_alias, organization_id, models, blocked FROM teams WHERE team_alias = $1 LIMIT 2",
-            alias,
-        ),
+    let (condition, text) = match name {
+        TeamName::Id(id) => ("team_id = $1", id),
+        TeamName::Alias(alias) => ("team_alias = $1 LIMIT 2", alias),
     };
+    let sql = format!(
+        "SELECT team_id, team_alias, organization_id, models, blocked, settings, spend, version, \
+         EXISTS (SELECT 1 FROM team_members m WHERE m.team_id = teams.team_id AND CAST(m.settings AS TEXT) <> '{{}}') \
+         FROM teams WHERE {condition}"
+    );
     Statement::fixed(sql, vec![Param::Text(text.to_owned())])
+}
+
+/// What bounds a member: what is kept of them, and of their team.
+pub(in crate::store) fn member(team_id: &str, user_id: &str) -> Statement {
+    Statement::fixed(
+        "SELECT m.team_id, m.user_id, m.settings, m.spend, t.settings, t.version \
+         FROM team_members m JOIN teams t ON t.team_id = m.team_id WHERE m.team_id = $1 AND m.user_id = $2",
+        [team_id, user_id].map(|text| Param::Text(text.to_owned())).into(),
+    )
 }
 
 /// Makes a row without any restriction unless there is one of this id; returns no row then.
@@ -58,10 +70,10 @@ pub(in crate::store) fn enrol(enrolment: &Enrolment, at: SystemTime) -> Statemen
 
 /// The columns of a [`TeamRow`] but its members, in the order in which `row::team_row` reads and [`team_params`] binds them.
 pub(in crate::store) const TEAM_COLUMNS: &str = "team_id, version, team_alias, organization_id, models, blocked, spend, \
-     settings, created_at, created_by, updated_at, updated_by";
+     settings, created_at, created_by, updated_at, updated_by, budget_reset_at";
 
 /// The columns of a member, in the order in which `row::member` reads and [`put_member`] binds them.
-const MEMBER_COLUMNS: &str = "team_id, user_id, user_email, role, settings, spend";
+const MEMBER_COLUMNS: &str = "team_id, user_id, user_email, role, settings, spend, budget_reset_at";
 
 pub(in crate::store) fn team_row(id: &str) -> Statement {
     let sql = format!("SELECT {TEAM_COLUMNS} FROM teams WHERE team_id = $1");
@@ -85,7 +97,7 @@ pub(in crate::store) fn members_of(page: &Statement) -> Statement {
 /// Stores a team where there is none of its id; returns no row otherwise.
 pub(in crate::store) fn insert_team(row: &TeamRow) -> Statement {
     let sql = format!(
-        "INSERT INTO teams ({TEAM_COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) \
+        "INSERT INTO teams ({TEAM_COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) \
          ON CONFLICT (team_id) DO NOTHING RETURNING version"
     );
     Statement::fixed(sql, team_params(row))
@@ -94,11 +106,11 @@ pub(in crate::store) fn insert_team(row: &TeamRow) -> Statement {
 /// Writes `row` over that of its id if that still has the version `read`; returns no row otherwise.
 pub(in crate::store) fn update_team(read: i64, row: &TeamRow) -> Statement {
     let mut params = team_params(row);
-    params.push(Param::Integer(read));
+    params.extend([Param::Integer(read), Param::Bool(row.sets_spend)]);
     Statement::fixed(
-        "UPDATE teams SET version = $2, team_alias = $3, organization_id = $4, models = $5, blocked = $6, spend = $7, \
-         settings = $8, created_at = $9, created_by = $10, updated_at = $11, updated_by = $12 \
-         WHERE team_id = $1 AND version = $13 RETURNING version",
+        "UPDATE teams SET version = $2, team_alias = $3, organization_id = $4, models = $5, blocked = $6, \
+         spend = CASE WHEN $15 THEN $7 ELSE spend END, settings = $8, created_at = $9, created_by = $10, updated_at = $11, \
+         updated_by = $12, budget_reset_at = $13 WHERE team_id = $1 AND version = $14 RETURNING version",
         params,
     )
 }
@@ -117,6 +129,7 @@ fn team_params(row: &TeamRow) -> Vec<Param> {
         (&row.created_by).into(),
         Param::Time(row.updated_at),
         (&row.updated_by).into(),
+        row.budget_reset_at.into(),
     ]
 }
 
@@ -130,8 +143,9 @@ pub(in crate::store) fn delete_team(id: &str, read: i64) -> Statement {
 
 pub(in crate::store) fn put_member(team_id: &str, member: &TeamMember) -> Statement {
     let sql = format!(
-        "INSERT INTO team_members ({MEMBER_COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6) \
-         ON CONFLICT (team_id, user_id) DO UPDATE SET user_email = $3, role = $4, settings = $5, spend = $6"
+        "INSERT INTO team_members ({MEMBER_COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7) \
+         ON CONFLICT (team_id, user_id) DO UPDATE SET user_email = $3, role = $4, settings = $5, \
+         spend = CASE WHEN $8 THEN $6 ELSE team_members.spend END, budget_reset_at = $7"
     );
     let params = vec![
         Param::Text(team_id.to_owned()),
@@ -140,6 +154,8 @@ pub(in crate::store) fn put_member(team_id: &str, member: &TeamMember) -> Statem
         Param::Text(member.role.name().to_owned()),
         Param::Json(Value::Object(member.settings.clone())),
         Param::Real(member.spend),
+        member.budget_reset_at.into(),
+        Param::Bool(member.sets_spend),
     ];
     Statement::fixed(sql, params)
 }
@@ -187,7 +203,7 @@ pub(in crate::store) fn delete_keys(whose: KeysOf<'_>, at: SystemTime, by: &Opti
 
 /// The columns of a [`UserRow`], in the order in which `row::user_row` reads and [`user_params`] binds them.
 pub(in crate::store) const USER_COLUMNS: &str = "user_id, version, user_email, user_alias, role, models, spend, settings, \
-     created_at, created_by, updated_at, updated_by";
+     created_at, created_by, updated_at, updated_by, budget_reset_at";
 
 pub(in crate::store) fn user_row(id: &str) -> Statement {
     let sql = format!("SELECT {USER_COLUMNS} FROM users WHERE user_id = $1");
@@ -197,7 +213,7 @@ pub(in crate::store) fn user_row(id: &str) -> Statement {
 /// Stores a user where there is none of their id; returns no row otherwise.
 pub(in crate::store) fn insert_user(row: &UserRow) -> Statement {
     let sql = format!(
-        "INSERT INTO users ({USER_COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) \
+        "INSERT INTO users ({USER_COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) \
          ON CONFLICT (user_id) DO NOTHING RETURNING version"
     );
     Statement::fixed(sql, user_params(row))
@@ -206,11 +222,11 @@ pub(in crate::store) fn insert_user(row: &UserRow) -> Statement {
 /// Writes `row` over that of its id if that still has the version `read`; returns no row otherwise.
 pub(in crate::store) fn update_user(read: i64, row: &UserRow) -> Statement {
     let mut params = user_params(row);
-    params.push(Param::Integer(read));
+    params.extend([Param::Integer(read), Param::Bool(row.sets_spend)]);
     Statement::fixed(
-        "UPDATE users SET version = $2, user_email = $3, user_alias = $4, role = $5, models = $6, spend = $7, \
-         settings = $8, created_at = $9, created_by = $10, updated_at = $11, updated_by = $12 \
-         WHERE user_id = $1 AND version = $13 RETURNING version",
+        "UPDATE users SET version = $2, user_email = $3, user_alias = $4, role = $5, models = $6, \
+         spend = CASE WHEN $15 THEN $7 ELSE spend END, settings = $8, created_at = $9, created_by = $10, updated_at = $11, \
+         updated_by = $12, budget_reset_at = $13 WHERE user_id = $1 AND version = $14 RETURNING version",
         params,
     )
 }
@@ -229,6 +245,7 @@ fn user_params(row: &UserRow) -> Vec<Param> {
         (&row.created_by).into(),
         Param::Time(row.updated_at),
         (&row.updated_by).into(),
+        row.budget_reset_at.into(),
     ]
 }
 
@@ -247,6 +264,23 @@ pub(in crate::store) fn touch_teams_of(user_id: &str) -> Statement {
          WHERE team_id IN (SELECT team_id FROM team_members WHERE user_id = $1)",
         vec![Param::Text(user_id.to_owned())],
     )
+}
+
+/// Users whose budget begins anew by now, at most so many.
+pub(in crate::store) fn due_users(now: SystemTime, most: i64) -> Statement {
+    let sql = format!(
+        "SELECT {USER_COLUMNS} FROM users WHERE budget_reset_at <= $1 ORDER BY budget_reset_at, user_id LIMIT $2"
+    );
+    Statement::fixed(sql, vec![Param::Time(now), Param::Integer(most)])
+}
+
+/// Teams whose budget, or that of one of their members, begins anew by now, at most so many.
+pub(in crate::store) fn due_teams(now: SystemTime, most: i64) -> Statement {
+    let sql = format!(
+        "SELECT {TEAM_COLUMNS} FROM teams WHERE budget_reset_at <= $1 OR team_id IN \
+         (SELECT team_id FROM team_members WHERE budget_reset_at <= $1) ORDER BY team_id LIMIT $2"
+    );
+    Statement::fixed(sql, vec![Param::Time(now), Param::Integer(most)])
 }
 
 /// Takes a user out of every team.

@@ -2,11 +2,9 @@
 
 use std::time::SystemTime;
 
-use portcullis_filters::authn::virtual_key::KeyHash;
-
 use super::Statement;
 use crate::store::param::Param;
-use crate::store::usage::DayTotal;
+use crate::store::usage::{Account, DayTotal};
 use crate::usage::UsageRecord;
 
 /// Notes that the journal is posted through this number; no row: it was before.
@@ -19,22 +17,48 @@ pub(in crate::store) fn begin(journal: &str, number: u64, at: SystemTime) -> Sta
     )
 }
 
-/// Adds to what a key has spent, under whatever hash it has by now; returns that hash and the sum.
-pub(in crate::store) fn spend(key: KeyHash, dollars: f64) -> Statement {
-    Statement::fixed(
-        "UPDATE virtual_keys SET spend = spend + $2 \
-         WHERE token = $1 OR token = (SELECT active_token FROM grace_keys WHERE token = $1) RETURNING token, spend",
-        vec![key.into(), Param::Real(dollars)],
-    )
+/// Adds to what an account has spent; returns the sum, and of a key the hash that it has by now.
+pub(in crate::store) fn spend(account: &Account, dollars: f64) -> Statement {
+    let (condition, returned, mut params) = row_of(account);
+    let table = table_of(account);
+    let amount = params.len() + 1;
+    params.push(Param::Real(dollars));
+    let sql = format!("UPDATE {table} SET spend = spend + ${amount} WHERE {condition} RETURNING {returned}");
+    Statement::fixed(sql, params)
 }
 
-/// What a key has spent, under whatever hash it has by now, and that hash.
-pub(in crate::store) fn spent(key: KeyHash) -> Statement {
-    Statement::fixed(
-        "SELECT token, spend FROM virtual_keys \
-         WHERE token = $1 OR token = (SELECT active_token FROM grace_keys WHERE token = $1)",
-        vec![key.into()],
-    )
+/// What [`spend`] returns, as it is.
+pub(in crate::store) fn spent(account: &Account) -> Statement {
+    let (condition, returned, params) = row_of(account);
+    let table = table_of(account);
+    Statement::fixed(format!("SELECT {returned} FROM {table} WHERE {condition}"), params)
+}
+
+fn table_of(account: &Account) -> &'static str {
+    match account {
+        Account::User(_) => "users",
+        Account::Team(_) => "teams",
+        Account::Member { .. } => "team_members",
+        Account::Key(_) => "virtual_keys",
+    }
+}
+
+/// Which row it is, what is returned of it, and what is bound.
+fn row_of(account: &Account) -> (&'static str, &'static str, Vec<Param>) {
+    let text = |text: &String| Param::Text(text.clone());
+    match account {
+        Account::User(id) => ("user_id = $1", "spend", vec![text(id)]),
+        Account::Team(id) => ("team_id = $1", "spend", vec![text(id)]),
+        Account::Member { team_id, user_id } => {
+            ("team_id = $1 AND user_id = $2", "spend", vec![text(team_id), text(user_id)])
+        }
+        // Under whatever hash it has by now.
+        Account::Key(hash) => (
+            "token = $1 OR token = (SELECT active_token FROM grace_keys WHERE token = $1)",
+            "spend, token",
+            vec![(*hash).into()],
+        ),
+    }
 }
 
 /// Adds to a day.

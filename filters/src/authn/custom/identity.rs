@@ -59,6 +59,8 @@ impl CustomIdentity {
             expires: form.expires()?,
             limits: form.limits(key),
             user_id,
+            limits_of_user: None,
+            team: None,
         };
         Ok(Self { principal: Arc::new(principal), refused: form.refused()?, unenforced: form.unenforced() })
     }

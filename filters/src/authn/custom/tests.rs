@@ -36,7 +36,16 @@ impl Directory for Kept {
     fn team<'a>(&'a self, name: TeamName<'a>) -> BoxFuture<'a, Result<Option<Arc<TeamRecord>>, StoreUnavailable>> {
         let blocked = name == TeamName::Id("blocked");
         let policy = Policy::new(&["gpt-4o".to_owned()], &[], Default::default());
-        let team = TeamRecord { id: "t".into(), alias: None, organization_id: None, policy, blocked };
+        let team = TeamRecord {
+            id: "t".into(),
+            alias: None,
+            organization_id: None,
+            policy,
+            blocked,
+            version: 1,
+            limits: None,
+            limits_members: false,
+        };
         let answer = if self.away { Err(StoreUnavailable("away".into())) } else { Ok(Some(Arc::new(team))) };
         ready(answer).boxed()
     }

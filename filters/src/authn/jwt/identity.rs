@@ -81,6 +81,7 @@ impl Identity {
             role: self.role,
             policies: self.policies.clone(),
             teams: Vec::new(),
+            limits: None,
             team_routes: rules.team_routes.clone(),
             management: if self.role == Role::Admin { rules.admin_routes.clone() } else { MEMBER_ROUTES.clone() },
             expires,

@@ -45,14 +45,23 @@ impl Known {
 
 impl Directory for Known {
     fn user<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Option<Arc<UserRecord>>, StoreUnavailable>> {
-        let user = UserRecord { id: id.into(), role: Default::default(), policy: Policy::default() };
+        let user = UserRecord { id: id.into(), role: Default::default(), policy: Policy::default(), limits: None };
         async move { self.answer((id == "ada").then_some(user)) }.boxed()
     }
 
     fn team<'a>(&'a self, name: TeamName<'a>) -> BoxFuture<'a, Result<Option<Arc<TeamRecord>>, StoreUnavailable>> {
         let (TeamName::Id(id) | TeamName::Alias(id)) = name;
         let policy = Policy::default();
-        let team = TeamRecord { id: id.into(), alias: None, organization_id: None, policy, blocked: id == "blocked" };
+        let team = TeamRecord {
+            id: id.into(),
+            alias: None,
+            organization_id: None,
+            policy,
+            blocked: id == "blocked",
+            version: 1,
+            limits: None,
+            limits_members: false,
+        };
         async move { self.answer(["open", "blocked"].contains(&id).then_some(team)) }.boxed()
     }
 

@@ -9,7 +9,7 @@ use time::format_description::well_known::Iso8601;
 use time::{Date, OffsetDateTime, PrimitiveDateTime};
 
 use super::{KeyHash, Limit, NotAnIdentity};
-use crate::denial::Denial;
+use crate::denial::{Denial, LimitName};
 use crate::policy::Policy;
 use crate::principal::Role;
 
@@ -110,19 +110,20 @@ impl Form {
             return Ok(Some(Denial::BlockedKey));
         }
         let budgets = [
-            ("max_budget", self.max_budget, self.spend),
-            ("user_max_budget", self.user_max_budget, self.user_spend),
-            ("team_max_budget", self.team_max_budget, self.team_spend),
-            ("organization_max_budget", self.organization_max_budget, self.organization_spend),
+            ("key", self.max_budget, self.spend),
+            ("user", self.user_max_budget, self.user_spend),
+            ("team", self.team_max_budget, self.team_spend),
+            ("organization", self.organization_max_budget, self.organization_spend),
         ];
+        let spent_of = |scope| Ok(Some(Denial::OverBudget(LimitName { scope, field: "max_budget" })));
         let spent = |(_, most, spent): &(_, Option<f64>, Option<f64>)| {
             most.is_some_and(|most| spent.unwrap_or_default() >= most)
         };
-        if let Some((name, ..)) = budgets.iter().find(|budget| spent(budget)) {
-            return Ok(Some(Denial::OverBudget(name)));
+        if let Some(&(scope, ..)) = budgets.iter().find(|budget| spent(budget)) {
+            return spent_of(scope);
         }
         if self.end_user_max_budget.is_some_and(|most| most <= 0.0) {
-            return Ok(Some(Denial::OverBudget("end_user_max_budget")));
+            return spent_of("end_user");
         }
         Ok(None)
     }

@@ -1,3 +1,4 @@
+use crate::denial::LimitName;
 use std::time::Duration;
 
 use super::*;
@@ -34,14 +35,14 @@ fn a_field_that_cannot_be_read_makes_it_no_identity() {
 
 #[test]
 fn restrictions_are_in_force() {
-    let spent = Denial::OverBudget;
+    let spent = |scope| Denial::OverBudget(LimitName { scope, field: "max_budget" });
     for (json, refused) in [
         (r#"{"blocked": true}"#, Some(Denial::BlockedKey)),
         (r#"{"team_blocked": true}"#, Some(Denial::BlockedKey)),
-        (r#"{"max_budget": 10, "spend": 10.0}"#, Some(spent("max_budget"))),
-        (r#"{"max_budget": 0}"#, Some(spent("max_budget"))),
-        (r#"{"user_max_budget": 1, "user_spend": 2}"#, Some(spent("user_max_budget"))),
-        (r#"{"team_max_budget": 1, "team_spend": 2}"#, Some(spent("team_max_budget"))),
+        (r#"{"max_budget": 10, "spend": 10.0}"#, Some(spent("key"))),
+        (r#"{"max_budget": 0}"#, Some(spent("key"))),
+        (r#"{"user_max_budget": 1, "user_spend": 2}"#, Some(spent("user"))),
+        (r#"{"team_max_budget": 1, "team_spend": 2}"#, Some(spent("team"))),
         (r#"{"max_budget": 10, "spend": 9.99}"#, None),
         (r#"{"max_budget": null, "spend": 9.99, "blocked": null, "something_else": {"a": 1}}"#, None),
         (r#"{"expires": "2001-01-01"}"#, Some(Denial::ExpiredKey)),

@@ -11,7 +11,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use super::{ClaimRules, Identity, NamedTeams};
 use crate::authn::virtual_key::StoreUnavailable;
 use crate::denial::Denial;
-use crate::directory::{Directory, Enrolment, TeamName, TeamRecord, UserRecord};
+use crate::directory::{Directory, Enrolment, Membership, TeamName, TeamRecord, UserRecord};
 use crate::policy::Policy;
 use crate::principal::{Role, TokenPrincipal};
 
@@ -37,7 +37,10 @@ impl ClaimRules {
         }
         let mut principal = identity.principal(expires, self);
         let mut enrolments = Vec::new();
-        principal.teams = self.teams_of(identity, directory, &mut enrolments).await?;
+        for team in self.teams_of(identity, directory, &mut enrolments).await? {
+            let membership = Membership::of(team, identity.user_id.as_deref(), directory);
+            principal.teams.push(membership.await.map_err(unavailable)?);
+        }
         if let Some(id) = &identity.user_id {
             match directory.user(id).await.map_err(unavailable)? {
                 Some(user) => self.add_user(&mut principal, &user),
@@ -66,6 +69,7 @@ impl ClaimRules {
         if principal.teams.is_empty() && user.policy != Policy::default() {
             principal.policies.push(user.policy.clone());
         }
+        principal.limits = user.limits.clone();
     }
 
     async fn teams_of(
@@ -108,7 +112,16 @@ fn unblocked(found: Vec<Option<Arc<TeamRecord>>>) -> Result<Vec<Arc<TeamRecord>>
 
 /// A team as it is enrolled, until its row can be read.
 fn open_team(id: &str) -> TeamRecord {
-    TeamRecord { id: id.into(), alias: None, organization_id: None, policy: Policy::default(), blocked: false }
+    TeamRecord {
+        id: id.into(),
+        alias: None,
+        organization_id: None,
+        policy: Policy::default(),
+        blocked: false,
+        version: 0,
+        limits: None,
+        limits_members: false,
+    }
 }
 
 fn first_given<const N: usize>(roles: [Role; N]) -> Role {

@@ -49,13 +49,16 @@ struct Known {
 impl Known {
     /// The users and teams that these tests speak of.
     fn usual() -> Self {
-        let user = |id: &str, role, policy| UserRecord { id: id.into(), role, policy };
+        let user = |id: &str, role, policy| UserRecord { id: id.into(), role, policy, limits: None };
         let team = |id: &str, alias: &str, policy, blocked| TeamRecord {
             id: id.into(),
             alias: Some(alias.into()),
             organization_id: None,
             policy,
             blocked,
+            version: 1,
+            limits: None,
+            limits_members: false,
         };
         Self {
             users: vec![

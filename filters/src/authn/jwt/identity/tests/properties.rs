@@ -120,14 +120,23 @@ struct Everybody;
 
 impl Directory for Everybody {
     fn user<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Option<Arc<UserRecord>>, StoreUnavailable>> {
-        let user = UserRecord { id: id.into(), role: Role::None, policy: Policy::default() };
+        let user = UserRecord { id: id.into(), role: Role::None, policy: Policy::default(), limits: None };
         Box::pin(ready(Ok(Some(Arc::new(user)))))
     }
 
     fn team<'a>(&'a self, name: TeamName<'a>) -> BoxFuture<'a, Result<Option<Arc<TeamRecord>>, StoreUnavailable>> {
         let (TeamName::Id(name) | TeamName::Alias(name)) = name;
         let policy = Policy::default();
-        let team = TeamRecord { id: name.into(), alias: None, organization_id: None, policy, blocked: false };
+        let team = TeamRecord {
+            id: name.into(),
+            alias: None,
+            organization_id: None,
+            policy,
+            blocked: false,
+            version: 1,
+            limits: None,
+            limits_members: false,
+        };
         Box::pin(ready(Ok(Some(Arc::new(team)))))
     }
 

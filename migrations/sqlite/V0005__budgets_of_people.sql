@@ -1,0 +1,7 @@
+-- When what users, teams and their members have spent begins anew.
+ALTER TABLE users ADD COLUMN budget_reset_at INTEGER;
+ALTER TABLE teams ADD COLUMN budget_reset_at INTEGER;
+ALTER TABLE team_members ADD COLUMN budget_reset_at INTEGER;
+CREATE INDEX users_by_budget_reset ON users (budget_reset_at) WHERE budget_reset_at IS NOT NULL;
+CREATE INDEX teams_by_budget_reset ON teams (budget_reset_at) WHERE budget_reset_at IS NOT NULL;
+CREATE INDEX team_members_by_budget_reset ON team_members (budget_reset_at) WHERE budget_reset_at IS NOT NULL;
