@@ -23,12 +23,13 @@ use portcullis_admin_api::AdminState;
 use portcullis_filters::authn::failures::{FailureSettings, FailureThrottle};
 use portcullis_filters::authn::jwt::proof::used::{MAX_USED, UsedProofs};
 use portcullis_filters::cache::KeyCache;
-use portcullis_filters::limits::Limits;
+use portcullis_filters::limits::{Limits, SharedCounters};
 use reqwest::redirect;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{Mutex, oneshot, watch};
 
 use crate::background::key_sets::KeySets;
+use crate::background::nodes::Nodes;
 use crate::background::settle::Settling;
 use crate::background::{admin, announce, reload, stop};
 use crate::config::{Loaded, Overrides, Settings, UsageSettings};
@@ -39,6 +40,7 @@ use crate::proxy::connection::Edge;
 use crate::proxy::management::Management;
 use crate::proxy::upstream::Resolver;
 use crate::proxy::{Gateway, body::BodyMemory};
+use crate::shared_counters::RedisCounters;
 use crate::store::Store;
 use crate::telemetry::{self, Log, Telemetry};
 use crate::usage::Journal;
@@ -90,7 +92,10 @@ fn serve_with(source: Source, loaded: Loaded, log: Log) -> Result<()> {
     let rules = Arc::new(ArcSwap::from_pointee(makings.key_rules(&settings.keys, &settings.master_keys)));
 
     let body_memory = BodyMemory::new(usize::try_from(settings.http.max_buffered_bytes)?);
-    let (limits, resolver) = (Limits::new(settings.cache.ttl + settings.cache.max_stale), Arc::new(Resolver::new()));
+    let limits = limits(&settings, &control)?;
+    let resolver = Arc::new(Resolver::new());
+    let address = data_socket.local_addr().map_or_else(|_| settings.listen.data.to_string(), |at| at.to_string());
+    let nodes = Arc::new(Nodes::new(store.clone(), limits.clone(), &address));
     let settling = Arc::new(settling(&settings.usage, &store, &limits)?);
     let deployments = Arc::clone(&live);
     let served = Arc::clone(&live);
@@ -143,14 +148,29 @@ fn serve_with(source: Source, loaded: Loaded, log: Log) -> Result<()> {
     let watching = stopped.clone();
     control.spawn(async move { watched.watch(watching).await });
     control.spawn(Arc::clone(&settling).run());
+    let beating = Arc::clone(&nodes);
+    control.spawn(async move { beating.run().await });
     let in_force = Arc::new(ArcSwap::from_pointee(settings.clone()));
     let reload = reload::Reload { source, makings, settings: in_force, live, gate, rules };
     control.spawn(announce::ready(settings.clone(), store, reload.clone(), started));
     control.spawn(reload.on_hangup());
-    control.spawn(stop::when_drained(stopped, active, settings.http.stop_timeout, settling, log));
+    control.spawn(stop::when_drained(stopped, active, settings.http.stop_timeout, settling, nodes, log));
 
     server.run(RunArgs { shutdown_signal: Box::new(stop::Signals { stopping }) });
     Ok(())
+}
+
+/// What is counted, with the nodes that share it or without.
+fn limits(settings: &Settings, control: &Runtime) -> Result<Limits> {
+    let shared = match &settings.redis {
+        Some(redis) => {
+            let counters = RedisCounters::new(redis).context("portcullis.redis")?;
+            control.spawn(counters.clone().run());
+            Some(Arc::new(counters) as Arc<dyn SharedCounters>)
+        }
+        None => None,
+    };
+    Ok(Limits::new(settings.cache.ttl + settings.cache.max_stale, shared))
 }
 
 fn settling(settings: &UsageSettings, store: &Store, limits: &Limits) -> Result<Settling> {

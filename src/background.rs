@@ -5,6 +5,7 @@ pub mod announce;
 pub mod custom;
 pub mod introspection;
 pub mod key_sets;
+pub mod nodes;
 pub mod reload;
 pub mod settle;
 pub mod stop;

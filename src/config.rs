@@ -23,6 +23,7 @@ mod open_paths;
 mod pass_through;
 mod providers;
 mod reader;
+mod redis;
 mod routing;
 mod scalar;
 mod slots;
@@ -63,6 +64,7 @@ use self::document::{Node, Value};
 use self::environment::Environment;
 use self::known::Known;
 use self::reader::{Findings, Reader, Section};
+use crate::shared_counters::RedisSettings;
 use crate::store::StoreSettings;
 
 /// Everything that can be configured. Each part is valid by itself and together with the others.
@@ -96,6 +98,8 @@ pub struct Settings {
     pub http: HttpSettings,
     /// What calls cost, and where that is noted.
     pub usage: UsageSettings,
+    /// Who counts limits for all nodes; `None`: each enforces its share.
+    pub redis: Option<RedisSettings>,
     /// Log and metrics.
     pub telemetry: TelemetrySettings,
     /// Rules for making keys.
@@ -233,6 +237,7 @@ fn read(
         routing: routing::read(&router, &litellm),
         http: http::read(&general, &own),
         usage,
+        redis: redis::read(&own),
         telemetry: telemetry::read(&reader, &litellm, &own, overrides),
         keys: key_rules::read(&reader, &general, &litellm),
     };

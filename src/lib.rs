@@ -15,6 +15,7 @@ pub mod proxy;
 
 pub mod background;
 pub mod commands;
+pub mod shared_counters;
 pub mod store;
 pub mod telemetry;
 pub mod usage;

@@ -120,7 +120,7 @@ impl Gateway {
         ctx.note_operation(&operation);
         let permit = policy::authorize(principal, operation, &live.groups)?; // the only maker of a Permit
         let estimate = || usage::estimate(&live, &permit, &body.bytes());
-        let reservation = self.limits.reserve(&permit, estimate, now)?; // given back on drop
+        let reservation = self.limits.reserve(&permit, estimate, now).await?; // given back on drop
         let mut route = match permit.operation().endpoint.call {
             Call::ListModels | Call::RetrieveModel => None, // answered here, from the permit
             _ => Some(live.route(&permit, &ctx.head(session)?, &[], now)?),

@@ -14,6 +14,7 @@ mod invalidation;
 mod keys;
 mod listing;
 mod migrations;
+mod nodes;
 mod param;
 mod postgres;
 mod row;
@@ -46,6 +47,7 @@ use self::sqlite::Sqlite;
 use self::statement::Statement;
 use self::url::PostgresTarget;
 
+pub use self::nodes::NodeBeat;
 pub use self::url::{StoreUrl, StoreUrlError};
 
 /// Which database, and how long to wait for it.

@@ -16,6 +16,7 @@ pub use setup::GatewaySetup;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
 use tempfile::TempDir;
 
 /// The name of the configuration in the gateway's directory: the one file that may hold credentials.
@@ -151,7 +152,16 @@ impl Gateway {
     ///
     /// When it has not within [`crate::PATIENCE`].
     pub async fn printed(&self, text: &str) {
-        self.process.printed(text).await;
+        self.printed_times(text, 1, crate::PATIENCE).await;
+    }
+
+    /// Waits until it has printed this so many times.
+    ///
+    /// # Panics
+    ///
+    /// When it has not within `patience`.
+    pub async fn printed_times(&self, text: &str, times: usize, patience: Duration) {
+        self.process.printed(text, times, patience).await;
     }
 
     /// Empties a log that goes to a file; what was in it is searched no more.

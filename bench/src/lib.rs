@@ -26,6 +26,7 @@ pub mod postgres;
 pub mod process;
 pub mod provider;
 pub mod raw;
+pub mod redis;
 pub mod report;
 pub mod result;
 pub mod run;

@@ -26,6 +26,7 @@
 //!
 //! A stage imports the stages above it, [`denial`], [`principal`], [`price`] and [`usage`]; never one below it.
 
+pub mod calendar;
 pub mod denial;
 pub mod price;
 pub mod secret;

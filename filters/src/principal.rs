@@ -202,10 +202,23 @@ impl<'a> From<&'a Limit> for LimitInForce<'a> {
 pub struct Budget {
     /// As much as this.
     pub most: Cost,
+    /// Where the operator wants to be told (`soft_budget`); nothing is refused for it.
+    pub soft: Option<Cost>,
+    /// How much more may be spent for a while, and until when (`temp_budget_increase`, `temp_budget_expiry`).
+    pub raised: Option<(Cost, SystemTime)>,
     /// What the store had when the record was read.
     pub spent: Cost,
     /// Counts the writes to the row, from 1. What was spent is set to less by such a write only.
     pub version: i64,
+}
+
+impl Budget {
+    /// As much as may be spent now.
+    #[must_use]
+    pub fn most_at(&self, now: SystemTime) -> Cost {
+        let raised = self.raised.filter(|(_, until)| now < *until);
+        raised.map_or(self.most, |(more, _)| self.most.plus(more))
+    }
 }
 
 /// What of a row limits the use of what it stands for, by the names of its fields.

@@ -10,8 +10,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use pingora::server::{ShutdownSignal, ShutdownSignalWatch, UnixShutdownSignalWatch};
 use tokio::sync::watch;
-use tokio::time::{Instant, interval};
+use tokio::time::{Instant, interval, timeout};
 
+use super::nodes::Nodes;
 use super::settle::Settling;
 use crate::telemetry::Log;
 
@@ -35,12 +36,16 @@ impl ShutdownSignalWatch for Signals {
 const SETTLE: Duration = Duration::from_millis(300);
 const LOOK: Duration = Duration::from_millis(20);
 
+/// For how long the others are told that this node ends.
+const LEAVE: Duration = Duration::from_millis(500);
+
 /// Ends the process once no request is active, or at the bound.
 pub async fn when_drained(
     mut stopped: watch::Receiver<bool>,
     active: Arc<AtomicUsize>,
     bound: Duration,
     settling: Arc<Settling>,
+    nodes: Arc<Nodes>,
     log: Log,
 ) {
     if stopped.wait_for(|stopped| *stopped).await.is_err() {
@@ -54,6 +59,7 @@ pub async fn when_drained(
         let left = active.load(Ordering::Relaxed);
         if (left == 0 && waited > SETTLE) || waited > bound {
             settling.finish().await;
+            let _ = timeout(LEAVE, nodes.leave()).await;
             tracing::info!(requests.cut = left, "stopped");
             log.flush();
             std::process::exit(0);

@@ -133,7 +133,9 @@ pub(super) fn settle(gateway: &Gateway, is_whole: bool, ctx: &mut RequestContext
     let (Some(metering), Some(admission), None) = (&ctx.metering, &mut ctx.admission, ctx.taken) else { return };
     let now = SystemTime::now();
     let taken = taken(&metering.meter, admission, is_whole);
-    admission.reservation.settle(taken.usage.total(), taken.cost.unwrap_or_default(), now);
+    for scope in admission.reservation.settle(taken.usage.total(), taken.cost.unwrap_or_default(), now) {
+        tracing::warn!(principal = admission.permit.principal().id(), scope, "a soft budget is spent");
+    }
     gateway.journal.note(&record(&taken, metering.began, now, admission, &ctx.id));
     ctx.taken = Some(taken);
 }

@@ -100,7 +100,7 @@ async fn decide(gateway: &Gateway, session: &mut Session, ctx: &mut RequestConte
     let operation = operation(endpoint, &original, session, &sent)?;
     ctx.note_operation(&operation);
     let permit = policy::authorize(principal.clone(), operation, &live.groups)?;
-    let _counted = gateway.limits.reserve(&permit, || estimate(&live, &permit, &sent), now)?; // its end is the other proxy's to see
+    let _counted = gateway.limits.reserve(&permit, || estimate(&live, &permit, &sent), now).await?; // its end is the other proxy's to see
     Ok((principal, Some(permit)))
 }
 

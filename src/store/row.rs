@@ -9,6 +9,7 @@ use portcullis_admin_api::spend::{Call, Sum};
 use portcullis_admin_api::store::{AuditRow, DenialRow, KeyRow, MemberRole, Replay, TeamMember, TeamRow, UserRow};
 use portcullis_filters::authn::jwt::deny_list::DeniedClaim;
 use portcullis_filters::authn::virtual_key::{KeyHash, KeyRecord};
+use portcullis_filters::calendar::iso_8601;
 use portcullis_filters::directory::{MemberRecord, TeamName, TeamRecord, UserRecord};
 use portcullis_filters::policy::Policy;
 use portcullis_filters::price::Cost;
@@ -19,6 +20,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::directory;
+use super::nodes::NodeBeat;
 use super::param::from_micros;
 
 /// A row as its driver gives it.
@@ -127,6 +129,9 @@ fn unreadable(column: usize, cause: impl Into<Box<dyn std::error::Error + Send +
 #[derive(Default, Deserialize)]
 struct Limiting {
     max_budget: Option<f64>,
+    soft_budget: Option<f64>,
+    temp_budget_increase: Option<f64>,
+    temp_budget_expiry: Option<String>,
     rpm_limit: Option<u64>,
     tpm_limit: Option<u64>,
     max_parallel_requests: Option<u64>,
@@ -143,14 +148,17 @@ impl Limiting {
         for (model, tpm) in self.model_tpm_limit.iter().flatten() {
             of_models.entry(model).or_default().1 = Some(*tpm);
         }
-        let budget = |most| Budget { most: Cost::from_dollars(most), spent: Cost::from_dollars(spent), version };
-        RowLimits {
-            rpm: self.rpm_limit,
-            tpm: self.tpm_limit,
-            parallel: self.max_parallel_requests,
-            budget: self.max_budget.map(budget),
-            of_models,
-        }
+        let raised = self.temp_budget_increase.zip(self.temp_budget_expiry.as_deref().and_then(iso_8601));
+        let most = self.max_budget.map(Cost::from_dollars);
+        let soft = self.soft_budget.map(Cost::from_dollars);
+        let budget = (most.is_some() || soft.is_some()).then(|| Budget {
+            most: most.unwrap_or(Cost(u64::MAX)),
+            soft,
+            raised: raised.map(|(more, until)| (Cost::from_dollars(more), until)),
+            spent: Cost::from_dollars(spent),
+            version,
+        });
+        RowLimits { rpm: self.rpm_limit, tpm: self.tpm_limit, parallel: self.max_parallel_requests, budget, of_models }
     }
 }
 
@@ -425,6 +433,11 @@ pub(super) fn member(row: &Row<'_>) -> Read<(String, TeamMember)> {
 /// Reads the alias that `listing::aliases` selects.
 pub(super) fn alias(row: &Row<'_>) -> Read<String> {
     row.required(0)
+}
+
+/// Reads what the statements of nodes return.
+pub(super) fn node(row: &Row<'_>) -> Read<NodeBeat> {
+    Ok(NodeBeat { node: row.required(0)?, beat: row.integer(1)? })
 }
 
 /// Reads a count or an epoch.

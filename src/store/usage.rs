@@ -52,6 +52,9 @@ impl Account {
     }
 }
 
+/// What an account has spent, and of a key the hash that it has by now.
+type Spent = (f64, Option<KeyHash>);
+
 /// What was taken in one day by one caller of one model.
 pub(super) struct DayTotal {
     /// Days since 1970, UTC.
@@ -94,7 +97,7 @@ impl Store {
             Some(sums) => sums,
             None => self.0.totals(amounts.keys()).await?,
         };
-        let posted = |((account, amount), sum): ((Account, Cost), Vec<(f64, Option<KeyHash>)>)| {
+        let posted = |((account, amount), sum): ((Account, Cost), Vec<Spent>)| {
             let (total, moved_to) = sum.into_iter().next()?;
             let counted_as = account.counted_as();
             let now_as = moved_to.unwrap_or(counted_as);
@@ -125,10 +128,7 @@ impl Reports for Inner {
 }
 
 impl Inner {
-    async fn totals<'a>(
-        &self,
-        accounts: impl Iterator<Item = &'a Account>,
-    ) -> Result<Vec<Vec<(f64, Option<KeyHash>)>>, StoreError> {
+    async fn totals<'a>(&self, accounts: impl Iterator<Item = &'a Account>) -> Result<Vec<Vec<Spent>>, StoreError> {
         let mut sums = Vec::new();
         for account in accounts {
             sums.push(self.read(statement::spent(account), sum, Lane::Admin).await?);
@@ -137,8 +137,7 @@ impl Inner {
     }
 }
 
-/// What an account has spent; the rows of keys say besides which hash the key has by now.
-fn sum(row: &Row<'_>) -> Result<(f64, Option<KeyHash>), Unreadable> {
+fn sum(row: &Row<'_>) -> Result<Spent, Unreadable> {
     Ok((row.real(0)?, row.hash(1).ok()))
 }
 

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod at_once;
+mod nodes;
 mod per_minute;
 mod scene;
 #[path = "../support/mod.rs"]

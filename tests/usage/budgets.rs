@@ -149,3 +149,24 @@ async fn what_one_node_spends_closes_the_budget_on_the_other() {
     one.gateway.stop().await;
     other.gateway.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_budget_is_raised_for_a_while_and_a_soft_one_is_only_told() {
+    let scene = Scene::new().await;
+    scene.provider.script_all(dear());
+    let key = scene.gateway.generate_key(&json!({"max_budget": 0.5, "soft_budget": 0.2})).await;
+    assert_eq!(scene.chat(&key).await.status, 200);
+    scene.gateway.printed("a soft budget is spent").await;
+    assert_eq!([scene.chat(&key).await.status, scene.chat(&key).await.status], [200, 429]);
+    for (expiry, status) in [("2020-01-01T00:00:00Z", 429), ("2999-01-01 00:00:00", 200)] {
+        scene.update(&key, json!({"temp_budget_increase": 0.2, "temp_budget_expiry": expiry})).await;
+        assert_eq!(scene.chat(&key).await.status, status, "{expiry}");
+    }
+    assert_eq!(scene.chat(&key).await.status, 429, "0.9 of 0.7");
+    let body = json!({"key": key, "temp_budget_increase": 1, "temp_budget_expiry": "soon"});
+    assert_eq!(scene.post("/key/update", crate::scene::MASTER, &body).await.status, 400);
+    // Nobody has set an upper bound: nothing is refused.
+    let soft = scene.gateway.generate_key(&json!({"soft_budget": 0.2})).await;
+    assert_eq!([scene.chat(&soft).await.status, scene.chat(&soft).await.status], [200, 200]);
+    scene.gateway.stop().await;
+}

@@ -3,6 +3,7 @@
 use axum::extract::State;
 use axum::{Extension, Json};
 use http::StatusCode;
+use portcullis_filters::calendar::iso_8601;
 use serde_json::{Map, Value, json};
 
 use crate::AdminState;
@@ -99,6 +100,13 @@ fn judge_temporary_budget(given: &Map<String, Value>) -> Result<(), Problem> {
     if set("temp_budget_increase") != set("temp_budget_expiry") {
         let message = "temp_budget_increase and temp_budget_expiry go together";
         return Err(Problem::invalid("temp_budget_expiry", message));
+    }
+    let expiry = given.get("temp_budget_expiry").and_then(Value::as_str);
+    if expiry.is_some_and(|text| iso_8601(text).is_none()) {
+        return Err(Problem::invalid(
+            "temp_budget_expiry",
+            "Invalid temp_budget_expiry: write it as 2026-01-31T09:30:00Z",
+        ));
     }
     if given.get("temp_budget_increase").and_then(Value::as_f64).is_some_and(|amount| amount < 0.0) {
         return Err(Problem::Refused(

@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
 
@@ -105,10 +106,11 @@ impl Process {
         String::from_utf8_lossy(&self.printed.borrow().text).into_owned()
     }
 
-    pub(super) async fn printed(&self, text: &str) {
+    pub(super) async fn printed(&self, text: &str, times: usize, patience: Duration) {
         let mut printed = self.printed.subscribe();
-        let found = printed.wait_for(|printed| memchr::memmem::find(&printed.text, text.as_bytes()).is_some());
-        let found = tokio::time::timeout(crate::PATIENCE, found).await.is_ok();
+        let found =
+            printed.wait_for(|printed| memchr::memmem::find_iter(&printed.text, text.as_bytes()).count() >= times);
+        let found = tokio::time::timeout(patience, found).await.is_ok();
         assert!(found, "the gateway did not print {text:?} but:\n{}", self.output());
     }
 

@@ -5,10 +5,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use time::format_description::well_known::Iso8601;
-use time::{Date, OffsetDateTime, PrimitiveDateTime};
 
 use super::{KeyHash, Limit, NotAnIdentity};
+use crate::calendar::iso_8601;
 use crate::denial::{Denial, LimitName};
 use crate::policy::Policy;
 use crate::principal::Role;
@@ -178,13 +177,4 @@ impl Form {
 
 fn text_pair((name, value): (&String, &Value)) -> Option<(String, String)> {
     Some((name.clone(), value.as_str()?.to_owned()))
-}
-
-/// With a `T` or a blank, with or without parts of a second and a zone; a day alone begins at midnight.
-fn iso_8601(text: &str) -> Option<SystemTime> {
-    let text = text.trim().replacen(' ', "T", 1);
-    let with_zone = || OffsetDateTime::parse(&text, &Iso8601::PARSING).ok();
-    let without = || PrimitiveDateTime::parse(&text, &Iso8601::PARSING).ok().map(PrimitiveDateTime::assume_utc);
-    let day = || Date::parse(&text, &Iso8601::PARSING).ok().map(|day| day.midnight().assume_utc());
-    with_zone().or_else(without).or_else(day).map(SystemTime::from)
 }

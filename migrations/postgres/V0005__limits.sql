@@ -5,3 +5,10 @@ ALTER TABLE team_members ADD COLUMN budget_reset_at TIMESTAMPTZ;
 CREATE INDEX users_by_budget_reset ON users (budget_reset_at) WHERE budget_reset_at IS NOT NULL;
 CREATE INDEX teams_by_budget_reset ON teams (budget_reset_at) WHERE budget_reset_at IS NOT NULL;
 CREATE INDEX team_members_by_budget_reset ON team_members (budget_reset_at) WHERE budget_reset_at IS NOT NULL;
+
+-- Which processes serve, so that each knows among how many a limit is shared. `beat` counts: one that stands still has ended.
+CREATE TABLE nodes (
+    node TEXT NOT NULL,
+    beat BIGINT NOT NULL,
+    CONSTRAINT nodes_pkey PRIMARY KEY (node)
+);
