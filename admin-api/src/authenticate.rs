@@ -22,6 +22,7 @@ use portcullis_filters::principal::Principal;
 
 use crate::keys::OPERATOR;
 use crate::problem::Problem;
+use crate::reach::Standing;
 use crate::routes::Role;
 use crate::{AdminState, Authenticated, ClientAddress, RequestId};
 
@@ -32,6 +33,7 @@ const MAX_CHANGED_BY: usize = 256;
 #[derive(Clone, Debug)]
 pub(crate) struct Caller {
     pub(crate) principal: Principal,
+    pub(crate) standing: Standing,
     pub(crate) source: Option<IpAddr>,
     pub(crate) request_id: Option<String>,
     pub(crate) changed_by: Option<String>,
@@ -80,7 +82,8 @@ async fn admit(state: &AdminState, role: Role, request: &Parts) -> Result<Caller
             gate.authenticate(&head, SystemTime::now()).await.map_err(Problem::Denied)?
         }
     };
-    if role != Role::AnyKey && !principal.is_admin() {
+    let standing = Standing::of(&principal);
+    if !role.is_open_to(&standing) {
         return Err(operator_only(path.as_str()));
     }
     if !principal.allows_management_route(path.as_str()) {
@@ -88,6 +91,7 @@ async fn admit(state: &AdminState, role: Role, request: &Parts) -> Result<Caller
     }
     Ok(Caller {
         principal,
+        standing,
         source,
         request_id: request.extensions.get::<RequestId>().map(|id| id.0.clone()),
         changed_by: changed_by(&request.headers),

@@ -15,7 +15,10 @@ use utoipa::{PartialSchema, ToSchema};
 
 use crate::keys::fields::{Field, GENERATE_FIELDS, KEY_FIELDS, Kind, Place, ROTATE_FIELDS, UPDATE_FIELDS};
 use crate::routes::Role;
-use crate::teams::fields::{NEW_TEAM_FIELDS, TEAM_FIELDS, UPDATE_TEAM_FIELDS};
+use crate::teams::fields::{
+    ADD_MEMBER_FIELDS, DELETE_MEMBER_FIELDS, MEMBER_FIELDS, NEW_TEAM_FIELDS, TEAM_FIELDS, UPDATE_MEMBER_FIELDS,
+    UPDATE_TEAM_FIELDS,
+};
 use crate::users::fields::{NEW_USER_FIELDS, UPDATE_USER_FIELDS, USER_FIELDS};
 
 /// The document without its paths.
@@ -40,6 +43,9 @@ pub(crate) fn refusals(paths: &mut Paths, role: Role) {
     match role {
         Role::Open | Role::Signed => return,
         Role::AnyKey => refusals.push(("403", "Not open to this key")),
+        Role::Own => refusals.push(("403", "Open to whoever has a role, and there to what is theirs")),
+        Role::Manage => refusals.push(("403", "Open to the operator, and to users for what is theirs")),
+        Role::Read => refusals.push(("403", "Open to the operator and to who sees what they see")),
         Role::Admin => refusals.push(("403", "Open to the operator only")),
     }
     for operation in paths.paths.values_mut().flat_map(|item| [&mut item.get, &mut item.post]).flatten() {
@@ -107,6 +113,16 @@ schema! {
     NewTeamRequest = request(&[TEAM_FIELDS, NEW_TEAM_FIELDS]);
     /// Body of `/team/update`.
     UpdateTeamRequest = request(&[TEAM_FIELDS, UPDATE_TEAM_FIELDS]).required("team_id");
+    /// Body of `/team/member_add`; `member` is one, or a list of them.
+    AddMemberRequest = request(&[MEMBER_FIELDS, ADD_MEMBER_FIELDS]).required("team_id").required("member");
+    /// Body of `/team/member_update`.
+    UpdateMemberRequest = request(&[MEMBER_FIELDS, UPDATE_MEMBER_FIELDS]).required("team_id");
+    /// Body of `/team/member_delete`.
+    DeleteMemberRequest = request(&[DELETE_MEMBER_FIELDS]).required("team_id");
+    /// A member after a change.
+    UpdatedMember = request(&[MEMBER_FIELDS, UPDATE_MEMBER_FIELDS]);
+    /// A team after members were added: the fields of a team, `updated_users` and `updated_team_memberships`.
+    TeamWithMembers = team();
     /// A team by its id.
     NamedTeam = ObjectBuilder::new().property("team_id", text("The team's id")).required("team_id");
     /// Teams by their ids.
@@ -261,7 +277,7 @@ fn of_kind(kind: Kind) -> Schema {
         Kind::Amount => typed(Type::Number).into(),
         Kind::Texts => list(typed(Type::String)).into(),
         Kind::List => ArrayBuilder::new().into(),
-        Kind::Object => typed(Type::Object).into(),
+        Kind::Object | Kind::OneOrMany => typed(Type::Object).into(),
         Kind::TextMap => map(Type::String).into(),
         Kind::CountMap => map(Type::Integer).into(),
         Kind::Duration => text("Such as 30s, 24h, 7d, 1mo").into(),

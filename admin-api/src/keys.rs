@@ -18,6 +18,7 @@ pub(crate) mod values;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
+use http::StatusCode;
 use portcullis_filters::authn::virtual_key::KeyHash;
 use serde_json::{Map, Value, json};
 
@@ -87,23 +88,46 @@ async fn live(store: &dyn AdminStore, token: KeyHash) -> Result<KeyRow, Problem>
     row.filter(|row| row.deleted_at.is_none()).ok_or_else(Problem::key_not_found)
 }
 
-/// Changes a live key and records it. `change` may run more than once.
+/// What is done to a key: the word of the audit log, and the path that LiteLLM's permissions of team members name.
+#[derive(Clone, Copy)]
+pub(crate) struct Action {
+    pub(crate) word: &'static str,
+    pub(crate) permission: &'static str,
+}
+
+/// The key that a caller may do this to.
+async fn theirs(state: &AdminState, caller: &Caller, token: KeyHash, permission: &str) -> Result<KeyRow, Problem> {
+    match live(&*state.store, token).await {
+        Ok(row) => {
+            caller.manages_key(state, &row, permission).await?;
+            Ok(row)
+        }
+        // Whether there is such a key is the operator's to know.
+        Err(Problem::Refused(StatusCode::NOT_FOUND, ..)) if !caller.is_operator() => Err(Problem::not_yours()),
+        Err(other) => Err(other),
+    }
+}
+
+/// Changes a live key that the caller may change, and records it. `change` may run more than once.
 pub(crate) async fn rewrite(
     state: &AdminState,
     caller: &Caller,
     token: KeyHash,
-    action: &'static str,
+    action: Action,
     change: impl Fn(&mut KeyRow, SystemTime) -> Result<(), Problem>,
 ) -> Result<KeyRow, Problem> {
     for _ in 0..ATTEMPTS {
-        let before = live(&*state.store, token).await?;
+        let before = theirs(state, caller, token, action.permission).await?;
         let now = now();
         let mut after = before.clone();
         change(&mut after, now)?;
+        if after.deleted_at.is_none() && after.blocked == before.blocked {
+            caller.grants(state, &after).await?;
+        }
         after.updated_at = now;
         after.updated_by = Some(caller.user_id());
         let audit =
-            caller.audit(action, before.token, Some(&before), after.deleted_at.is_none().then_some(&after), now);
+            caller.audit(action.word, before.token, Some(&before), after.deleted_at.is_none().then_some(&after), now);
         match state.store.replace_key(after, audit).await {
             Err(StoreError::Conflict) => {}
             done => return Ok(done?),

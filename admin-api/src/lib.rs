@@ -23,6 +23,7 @@ mod document;
 mod identifier;
 mod problem;
 mod query;
+mod reach;
 mod teams;
 mod timestamp;
 mod tokens;

@@ -75,6 +75,16 @@ impl Problem {
         Self::Refused(StatusCode::NOT_FOUND, "not_found_error", "User not found".into(), Some("user_id"))
     }
 
+    /// It is somebody else's, or nobody's: the caller is not told which.
+    pub(crate) fn not_yours() -> Self {
+        Self::forbidden("Not yours to see or to change, or not there".to_owned())
+    }
+
+    /// The caller may not do this.
+    pub(crate) fn forbidden(message: String) -> Self {
+        Self::Refused(StatusCode::FORBIDDEN, "auth_error", message.into(), None)
+    }
+
     /// The request lost against others often enough.
     pub(crate) fn contended(param: &'static str) -> Self {
         let message = "It is being changed by other requests; read it again before changing it";

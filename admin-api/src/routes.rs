@@ -17,6 +17,7 @@ use utoipa_swagger_ui::SwaggerUi;
 use crate::authenticate::require;
 use crate::body::{MAX_BODY, MAX_SIGNED_BODY};
 use crate::problem::Problem;
+use crate::reach::Standing;
 use crate::{AdminState, audit, document, explain, health, keys, logout, models, spend, teams, tokens, users};
 
 /// Who may call a route.
@@ -28,6 +29,12 @@ pub enum Role {
     Signed,
     /// Every principal; what they see is their own.
     AnyKey,
+    /// Whoever has a role; users see what is their own.
+    Own,
+    /// The operator, and `internal_user` for what is their own or their team's.
+    Manage,
+    /// The operator, and who sees what the operator sees.
+    Read,
     /// The operator.
     Admin,
 }
@@ -39,14 +46,27 @@ impl Role {
         match self {
             Self::Open => 0,
             Self::Signed => MAX_SIGNED_BODY,
-            Self::AnyKey | Self::Admin => MAX_BODY,
+            Self::AnyKey | Self::Own | Self::Manage | Self::Read | Self::Admin => MAX_BODY,
         }
     }
 
     /// Whether the credential of the request decides.
     #[must_use]
     pub fn needs_credential(self) -> bool {
-        matches!(self, Self::AnyKey | Self::Admin)
+        !matches!(self, Self::Open | Self::Signed)
+    }
+
+    /// The table of who may call what, but for the rows that they reach there.
+    pub(crate) fn is_open_to(self, standing: &Standing) -> bool {
+        use Standing::{Holder, Operator, User, UserViewer, Viewer};
+        match (self, standing) {
+            (Self::Open | Self::Signed | Self::AnyKey, _) | (_, Operator) => true,
+            (Self::Own, Viewer | User(_) | UserViewer(_)) | (Self::Read, Viewer) | (Self::Manage, User(_)) => true,
+            (Self::Own, Holder)
+            | (Self::Read, User(_) | UserViewer(_) | Holder)
+            | (Self::Manage, Viewer | UserViewer(_) | Holder)
+            | (Self::Admin, Viewer | User(_) | UserViewer(_) | Holder) => false,
+        }
     }
 }
 
@@ -131,7 +151,7 @@ struct Row {
 }
 
 fn rows() -> Vec<Row> {
-    use Role::{Admin, AnyKey, Open, Signed};
+    use Role::{Admin, AnyKey, Manage, Open, Own, Read, Signed};
     let row = |role, endpoint| Row { role, endpoint };
     vec![
         row(Open, routes!(health::front_page)),
@@ -145,45 +165,48 @@ fn rows() -> Vec<Row> {
         row(AnyKey, routes!(models::model_group_info)),
         row(AnyKey, routes!(keys::info::key_info)),
         row(AnyKey, routes!(keys::info::key_health)),
-        row(Admin, routes!(keys::info::key_infos)),
-        row(Admin, routes!(keys::list::list_keys)),
-        row(Admin, routes!(keys::list::list_aliases)),
-        row(Admin, routes!(keys::generate::generate_key)),
-        row(Admin, routes!(keys::generate::generate_service_account_key)),
-        row(Admin, routes!(keys::update::update_key)),
-        row(Admin, routes!(keys::update::bulk_update_keys)),
-        row(Admin, routes!(keys::block::block_key)),
+        row(Own, routes!(keys::info::key_infos)),
+        row(Own, routes!(keys::list::list_keys)),
+        row(Read, routes!(keys::list::list_aliases)),
+        row(Manage, routes!(keys::generate::generate_key)),
+        row(Manage, routes!(keys::generate::generate_service_account_key)),
+        row(Manage, routes!(keys::update::update_key)),
+        row(Manage, routes!(keys::update::bulk_update_keys)),
+        row(Manage, routes!(keys::block::block_key)),
         row(Admin, routes!(keys::block::unblock_key)),
-        row(Admin, routes!(keys::delete::delete_keys)),
-        row(Admin, routes!(keys::rotate::regenerate_key)),
-        row(Admin, routes!(keys::rotate::regenerate_key_in_path)),
+        row(Manage, routes!(keys::delete::delete_keys)),
+        row(Manage, routes!(keys::rotate::regenerate_key)),
+        row(Manage, routes!(keys::rotate::regenerate_key_in_path)),
         row(Admin, routes!(teams::new::new_team)),
-        row(Admin, routes!(teams::info::team_info)),
-        row(Admin, routes!(teams::info::list_teams)),
-        row(Admin, routes!(teams::info::list_teams_v2)),
+        row(Own, routes!(teams::info::team_info)),
+        row(Own, routes!(teams::info::list_teams)),
+        row(Own, routes!(teams::info::list_teams_v2)),
         row(Admin, routes!(teams::update::update_team)),
         row(Admin, routes!(teams::update::block_team)),
         row(Admin, routes!(teams::update::unblock_team)),
         row(Admin, routes!(teams::delete::delete_teams)),
+        row(Manage, routes!(teams::members::add_member)),
+        row(Manage, routes!(teams::members::update_member)),
+        row(Manage, routes!(teams::members::delete_member)),
         row(Admin, routes!(users::new::new_user)),
-        row(Admin, routes!(users::info::user_info)),
-        row(Admin, routes!(users::info::list_users)),
+        row(Own, routes!(users::info::user_info)),
+        row(Read, routes!(users::info::list_users)),
         row(Admin, routes!(users::update::update_user)),
         row(Admin, routes!(users::delete::delete_users)),
         row(Admin, routes!(tokens::deny_token)),
         row(Admin, routes!(tokens::allow_token)),
-        row(Admin, routes!(tokens::list_denied)),
+        row(Read, routes!(tokens::list_denied)),
         row(Signed, routes!(logout::backchannel_logout)),
-        row(Admin, routes!(spend::spend_logs)),
-        row(Admin, routes!(spend::global_spend)),
-        row(Admin, routes!(spend::global_spend_logs)),
-        row(Admin, routes!(spend::global_spend_keys)),
-        row(Admin, routes!(spend::global_spend_models)),
-        row(Admin, routes!(spend::global_spend_teams)),
-        row(Admin, routes!(spend::daily_activity)),
+        row(Own, routes!(spend::spend_logs)),
+        row(Read, routes!(spend::global_spend)),
+        row(Read, routes!(spend::global_spend_logs)),
+        row(Read, routes!(spend::global_spend_keys)),
+        row(Read, routes!(spend::global_spend_models)),
+        row(Read, routes!(spend::global_spend_teams)),
+        row(Own, routes!(spend::daily_activity)),
         row(Admin, routes!(explain::explain)),
-        row(Admin, routes!(audit::list_audit)),
-        row(Admin, routes!(audit::show_audit)),
+        row(Read, routes!(audit::list_audit)),
+        row(Read, routes!(audit::show_audit)),
     ]
 }
 

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
-use axum::Json;
 use axum::extract::State;
+use axum::{Extension, Json};
 use portcullis_filters::price::Cost;
 use portcullis_filters::usage::Usage;
 use serde_json::{Map, Value, json};
@@ -15,6 +15,7 @@ use time::macros::format_description;
 use time::{Date, OffsetDateTime};
 
 use crate::AdminState;
+use crate::authenticate::Caller;
 use crate::keys::hash_of;
 use crate::problem::Problem;
 use crate::query::{Parameters, offset};
@@ -165,12 +166,17 @@ const MOST_SUMS: u64 = 50_000;
     ("request_id" = Option<String>, Query), ("page" = Option<u64>, Query),
     ("page_size" = Option<u64>, Query, description = "1 to 1000; default 100")),
     responses((status = 200, description = "Days or calls")))]
-pub(crate) async fn spend_logs(State(state): State<AdminState>, mut query: Parameters) -> Result<Json<Value>, Problem> {
+pub(crate) async fn spend_logs(
+    State(state): State<AdminState>,
+    Extension(who): Extension<Caller>,
+    mut query: Parameters,
+) -> Result<Json<Value>, Problem> {
     let (from, until) = (query.date("start_date"), query.date("end_date"));
     let single = query.text("summarize").is_some_and(|word| matches!(word.as_str(), "false" | "False" | "0"));
     let (caller, user_id, request_id) = (query.api_key(), query.text("user_id"), query.text("request_id"));
     let (page, size) = (query.count("page", 1, u64::MAX), query.count("page_size", 100, 1_000));
     query.finish()?;
+    let user_id = who.narrowed(user_id)?;
     if from.is_some() && until.is_some() && !single && request_id.is_none() {
         let asked = SumQuery { from, until, caller, user_id, by: vec![By::Day, By::User, By::Model], ..all() };
         return Ok(Json(days(&sums(&state, asked).await?)));
@@ -286,12 +292,14 @@ pub(crate) async fn global_spend_teams(
     responses((status = 200, description = "Days, the newest first")))]
 pub(crate) async fn daily_activity(
     State(state): State<AdminState>,
+    Extension(who): Extension<Caller>,
     mut query: Parameters,
 ) -> Result<Json<Value>, Problem> {
     let (from, until) = (query.date("start_date"), query.date("end_date"));
     let (caller, user_id, model) = (query.api_key(), query.text("user_id"), query.text("model"));
     let (page, size) = (query.count("page", 1, u64::MAX), query.count("page_size", 50, 1_000));
     query.finish()?;
+    let user_id = who.narrowed(user_id)?;
     if from.is_none() || until.is_none() {
         return Err(Problem::invalid("start_date", "Give start_date and end_date, such as 2026-01-31"));
     }

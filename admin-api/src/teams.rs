@@ -5,6 +5,7 @@
 pub(crate) mod delete;
 pub(crate) mod fields;
 pub(crate) mod info;
+pub(crate) mod members;
 pub(crate) mod new;
 pub(crate) mod update;
 
@@ -120,6 +121,17 @@ fn apply(row: &mut TeamRow, given: &Map<String, Value>, now: SystemTime) -> Resu
         row.budget_reset_at = reset_at(value, now)?;
     }
     Ok(())
+}
+
+/// Somebody as they join a team: what it gives each member a budget for counts from now on.
+fn joins(mut member: TeamMember, team: &Map<String, Value>, now: SystemTime) -> Result<TeamMember, Problem> {
+    if let (None, Some(span)) = (member.budget_reset_at, team.get("team_member_budget_duration"))
+        && !member.settings.contains_key("budget_duration")
+    {
+        member.settings.insert("budget_duration".to_owned(), span.clone());
+        member.budget_reset_at = reset_at(span, now)?;
+    }
+    Ok(member)
 }
 
 /// Reads one member, as `members_with_roles` and `member_add` have it.

@@ -386,12 +386,16 @@ impl Principal {
         }
     }
 
-    /// Whether this principal is the operator, by the master key or by the role that their token gives them.
+    /// Whether this principal is the operator, by the master key or by the role that they have: of their token, or of the owner
+    /// of their key.
     #[must_use]
     pub fn is_admin(&self) -> bool {
         match self {
             Self::Master => true,
-            Self::Key(_) => false,
+            // A key of a team stands for the team, whoever owns it.
+            Self::Key(holder) => {
+                holder.team_id.is_none() && holder.user.as_ref().is_some_and(|user| user.role == Role::Admin)
+            }
             Self::Token(token) => token.role == Role::Admin,
             Self::Custom(custom) => custom.role == Role::Admin,
         }

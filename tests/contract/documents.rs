@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
+use portcullis_admin_api::routes::{Role, table};
 use portcullis_filters::answer::answer;
 use portcullis_filters::authn::custom::CustomRefusal;
 use portcullis_filters::client_side::CLIENT_FIELDS;
@@ -155,6 +156,24 @@ async fn the_page_for_migration_tells_of_every_field_of_a_key_a_team_and_a_user(
         assert_eq!(enforced.union(&stored).cloned().collect::<BTreeSet<_>>(), known);
     }
     gateway.stop().await;
+}
+
+#[test]
+fn the_page_of_roles_names_every_route_where_it_belongs() {
+    let text = page("roles.md");
+    for (open_to, role) in [
+        ("every credential", Role::AnyKey),
+        ("whoever has a role", Role::Own),
+        ("operators, `internal_user`", Role::Manage),
+        ("operators, `proxy_admin_viewer`", Role::Read),
+        ("operators", Role::Admin),
+    ] {
+        let start = format!("| {open_to} | ");
+        let listed = text.lines().find_map(|line| line.strip_prefix(&start)).unwrap();
+        let routes = table().into_iter().filter(|route| route.role == role);
+        let known = routes.map(|route| format!("{} {}", route.method, route.path)).collect();
+        assert_eq!(quoted(listed), known, "{open_to}");
+    }
 }
 
 /// The words in backticks.

@@ -89,7 +89,7 @@ async def decide(request, api_key):
             "async def decide(request, api_key):\n    return UserAPIKeyAuth(max_budget=10.0, spend=10.5, metadata={'a': [1]})\n",
             "spent-it-all",
             429,
-            "budget_exceeded Budget has been exceeded!",
+            "budget_exceeded Budget has been exceeded! It is max_budget of the key.",
         ),
         (
             "from datetime import datetime, timedelta\nasync def decide(request, api_key):\n    \

@@ -8,7 +8,7 @@ use crate::AdminState;
 use crate::authenticate::Caller;
 use crate::body::Fields;
 use crate::document::{KeyDetails, NamedKey};
-use crate::keys::{hash_of, only_text, rewrite, shown};
+use crate::keys::{Action, hash_of, only_text, rewrite, shown};
 use crate::problem::Problem;
 
 /// Refuses a key until it is unblocked.
@@ -41,10 +41,10 @@ async fn set_blocked(
 ) -> Result<Json<Map<String, Value>>, Problem> {
     let key = only_text(body, "key")?;
     let token = hash_of(&key).ok_or_else(Problem::key_not_found)?;
-    let action = if blocked { "blocked" } else { "unblocked" };
+    let (word, permission) = if blocked { ("blocked", "/key/block") } else { ("unblocked", "/key/unblock") };
     let change = |row: &mut crate::store::KeyRow, _| {
         row.blocked = Some(blocked);
         Ok(())
     };
-    Ok(Json(shown(&rewrite(state, caller, token, action, change).await?)))
+    Ok(Json(shown(&rewrite(state, caller, token, Action { word, permission }, change).await?)))
 }

@@ -14,7 +14,7 @@ use crate::AdminState;
 use crate::authenticate::Caller;
 use crate::body::Fields;
 use crate::document::DeleteKeysRequest;
-use crate::keys::{hash_of, rewrite};
+use crate::keys::{Action, hash_of, rewrite};
 use crate::problem::{FieldProblem, Problem};
 use crate::store::is_keepable;
 
@@ -61,9 +61,10 @@ async fn delete(state: &AdminState, caller: &Caller, token: KeyHash) -> Result<b
         row.deleted_by = Some(caller.user_id());
         Ok(())
     };
-    match rewrite(state, caller, token, "deleted", end).await {
+    match rewrite(state, caller, token, Action { word: "deleted", permission: "/key/delete" }, end).await {
         Ok(_) => Ok(true),
-        Err(Problem::Refused(StatusCode::NOT_FOUND, ..)) => Ok(false),
+        // Not there, or not theirs: which of them is not said to whom it does not concern.
+        Err(Problem::Refused(StatusCode::NOT_FOUND | StatusCode::FORBIDDEN, ..)) => Ok(false),
         Err(other) => Err(other),
     }
 }

@@ -27,6 +27,8 @@ pub(crate) enum Kind {
     Texts,
     List,
     Object,
+    /// An object, or a list of objects.
+    OneOrMany,
     /// An object of texts.
     TextMap,
     /// An object of whole numbers.
@@ -246,13 +248,19 @@ fn read(kind: Kind, value: Value) -> Result<Value, Mismatch> {
             each.map(|(index, item)| inner(Kind::Text, &index.to_string(), item)).collect()
         }
         (Kind::List | Kind::Texts, _) => wrong("list_type", "a valid list"),
-        (Kind::Object, value @ Value::Object(_)) => Ok(value),
+        (Kind::Object | Kind::OneOrMany, value @ Value::Object(_)) => Ok(value),
+        (Kind::OneOrMany, Value::Array(items)) => {
+            let each = items.into_iter().enumerate();
+            each.map(|(index, item)| inner(Kind::Object, &index.to_string(), item)).collect()
+        }
         (Kind::TextMap | Kind::CountMap, Value::Object(entries)) => {
             let kind = if kind == Kind::TextMap { Kind::Text } else { Kind::Count };
             let each = entries.into_iter();
             each.map(|(name, item)| inner(kind, &name, item).map(|item| (name, item))).collect()
         }
-        (Kind::Object | Kind::TextMap | Kind::CountMap, _) => wrong("dict_type", "a valid dictionary"),
+        (Kind::Object | Kind::OneOrMany | Kind::TextMap | Kind::CountMap, _) => {
+            wrong("dict_type", "a valid dictionary")
+        }
         (Kind::Choice(words), Value::String(word)) if words.contains(&word.as_str()) => Ok(word.into()),
         (Kind::Choice(words), _) => wrong("enum", &format!("one of: {}", words.join(", "))),
     }

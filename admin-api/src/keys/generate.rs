@@ -52,6 +52,9 @@ pub(crate) async fn generate_service_account_key(
             metadata.entry("service_account_id").or_insert(alias);
         }
     }
+    if let Some(team_id) = given.fields.get("team_id").and_then(Value::as_str) {
+        caller.administers(&state, team_id).await?;
+    }
     create(&state, &caller, given, Owner::Nobody).await.map(Json)
 }
 
@@ -72,7 +75,12 @@ pub(crate) async fn create(
 ) -> Result<Map<String, Value>, Problem> {
     let rules = state.rules.load_full();
     let now = now();
+    caller.may_say(&given.fields, &given.request)?;
+    if given.text("key").is_some() && !caller.is_operator() {
+        return Err(Problem::forbidden("Only proxy admin can choose the string of a key".to_owned()));
+    }
     rules.complete(&mut given.fields);
+    caller.own_new_key(state, &mut given.fields).await?;
     values::judge(&given.fields, now)?;
     if given.fields.get("duration").and_then(Value::as_str) == Some("-1") {
         return Err(Problem::invalid("duration", "Invalid duration: leave it out for a key that never expires"));
@@ -88,6 +96,7 @@ pub(crate) async fn create(
     if owner == Owner::Nobody {
         row.user_id = None;
     }
+    caller.grants(state, &row).await?;
     let audit = caller.audit("created", row.token, None, Some(&row), now);
     let row = state.store.insert_key(row, audit).await?;
     Ok(issued(&row, &material))

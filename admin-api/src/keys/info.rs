@@ -1,11 +1,10 @@
 //! `GET /key/info`, `POST /v2/key/info` and `POST /key/health`: what a key is.
 //!
-//! A key may read itself. LiteLLM also lets it read any key with the same owner, and takes two absent owners for the
-//! same one; here only the operator reads other keys, and the refusal does not tell whether the other key exists.
+//! A key may read itself, and whoever has a role what is theirs. LiteLLM takes two absent owners for the same one; here
+//! nobody is nobody's owner, and the refusal does not tell whether another key exists.
 
 use axum::extract::State;
 use axum::{Extension, Json};
-use http::StatusCode;
 use serde_json::{Map, Value, json};
 
 use crate::AdminState;
@@ -32,19 +31,22 @@ pub(crate) async fn key_info(
 ) -> Result<Json<Value>, Problem> {
     let named = query.text("key");
     query.finish()?;
-    let own = caller.principal.key().map(|key| key.id);
     let token = match &named {
         Some(text) => hash_of(text),
-        None => own,
+        None => caller.principal.key().map(|key| key.id),
     };
-    if !caller.principal.is_admin() && (token.is_none() || token != own) {
-        let message = "A key may read its own info only";
-        return Err(Problem::Refused(StatusCode::FORBIDDEN, "auth_error", message.into(), Some("key")));
+    let row = match token {
+        Some(token) => find(&*state.store, token).await?,
+        None => None,
+    };
+    match row {
+        Some(row) if caller.sees_key(&state, &row).await? => {
+            let echo = named.unwrap_or_else(|| row.token.to_string());
+            Ok(Json(json!({ "key": echo, "info": described(&row, now()) })))
+        }
+        _ if caller.sees_all() => Err(Problem::key_not_found()),
+        _ => Err(Problem::not_yours()),
     }
-    let token = token.ok_or_else(Problem::key_not_found)?;
-    let row = find(&*state.store, token).await?.ok_or_else(Problem::key_not_found)?;
-    let echo = named.unwrap_or_else(|| token.to_string());
-    Ok(Json(json!({ "key": echo, "info": described(&row, now()) })))
 }
 
 /// Describes several keys; unknown ones are left out.
@@ -53,6 +55,7 @@ pub(crate) async fn key_info(
     (status = 404, description = "None of them exists")))]
 pub(crate) async fn key_infos(
     State(state): State<AdminState>,
+    Extension(caller): Extension<Caller>,
     Fields(mut body): Fields,
 ) -> Result<Json<Value>, Problem> {
     let keys = body.remove("keys").ok_or_else(|| Problem::field(FieldProblem::missing(&["body", "keys"])))?;
@@ -69,7 +72,9 @@ pub(crate) async fn key_infos(
     let (mut found, mut infos): (Vec<String>, Vec<Map<String, Value>>) = (Vec::new(), Vec::new());
     for key in keys {
         let Some(token) = hash_of(&key) else { continue };
-        if let Some(row) = find(&*state.store, token).await? {
+        if let Some(row) = find(&*state.store, token).await?
+            && caller.sees_key(&state, &row).await?
+        {
             found.push(key);
             infos.push(described(&row, now));
         }

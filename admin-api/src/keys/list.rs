@@ -1,10 +1,11 @@
 //! `GET /key/list` and `GET /key/aliases`: pages of keys and of their names.
 
-use axum::Json;
 use axum::extract::State;
+use axum::{Extension, Json};
 use serde_json::{Value, json};
 
 use crate::AdminState;
+use crate::authenticate::Caller;
 use crate::document::{AliasPage, KeyPage};
 use crate::keys::{described, hash_of};
 use crate::problem::Problem;
@@ -46,13 +47,17 @@ const UNSUPPORTED: &[&str] = &["project_id", "agent_id", "access_group_id", "exp
     ("sort_order" = Option<String>, Query, description = "asc or desc (default)"),
     ("return_full_object" = Option<bool>, Query)),
     responses((status = 200, body = KeyPage)))]
-pub(crate) async fn list_keys(State(state): State<AdminState>, mut query: Parameters) -> Result<Json<Value>, Problem> {
+pub(crate) async fn list_keys(
+    State(state): State<AdminState>,
+    Extension(caller): Extension<Caller>,
+    mut query: Parameters,
+) -> Result<Json<Value>, Problem> {
     for name in UNSUPPORTED {
         if query.text(name).is_some() {
             return Err(Problem::invalid(name, format!("Keys cannot be listed by {name}")));
         }
     }
-    // The operator sees all keys anyway; users are not expanded, because there are none yet.
+    // Whoever may see them sees them anyway; users are not expanded.
     for name in ["include_team_keys", "include_created_by_keys"] {
         query.flag(name);
     }
@@ -80,6 +85,11 @@ pub(crate) async fn list_keys(State(state): State<AdminState>, mut query: Parame
     if token == Some(None) {
         return Err(Problem::invalid("key_hash", "key_hash is 64 hexadecimal digits"));
     }
+    let asked = match &asked.team_id {
+        // All keys of a team are its administrators' to see; of other teams and of none, their own.
+        Some(team_id) if caller.administers(&state, team_id).await.is_ok() => asked,
+        _ => KeyQuery { user_id: caller.narrowed(asked.user_id.clone())?, ..asked },
+    };
     let found = state.store.keys(&asked).await?;
     let keys: Vec<Value> = found
         .rows

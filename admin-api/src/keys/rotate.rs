@@ -77,6 +77,7 @@ async fn regenerate(
         return Err(Problem::invalid("new_master_key", message));
     }
     values::judge(&given.fields, read_at)?;
+    caller.may_say(&given.fields, &given.request)?;
     rules.upper_bounds.hold(&mut given.fields, false, read_at)?;
     grace_until(&given, &rules, read_at)?;
     let request = Request { key: idempotency_key(headers)?, old: hash_of(key).ok_or_else(Problem::key_not_found)? };
@@ -88,6 +89,9 @@ async fn regenerate(
     Err(Problem::contended("key"))
 }
 
+/// What a team may permit its members.
+const ROTATE: &str = "/key/regenerate";
+
 /// Which rotation is asked for.
 struct Request {
     key: Option<String>,
@@ -97,6 +101,7 @@ struct Request {
 /// The answer to a rotation that this very request made before.
 async fn replayed(
     state: &AdminState,
+    caller: &Caller,
     rules: &KeyRules,
     request: &Request,
     given: &Given,
@@ -108,6 +113,9 @@ async fn replayed(
         None => KeyMaterial::derived(rules, key, &replay.salt, request.old),
     };
     let row = state.store.key(replay.new).await?.filter(|row| row.deleted_at.is_none());
+    if let Some(row) = &row {
+        caller.manages_key(state, row, ROTATE).await?;
+    }
     match row {
         Some(row) if material.hash() == replay.new => Ok(Some(issued(&row, &material))),
         _ => Err(Problem::Refused(
@@ -129,8 +137,10 @@ async fn rotate(
 ) -> Result<Option<Map<String, Value>>, Problem> {
     let Some(before) = state.store.key(request.old).await?.filter(|row| row.deleted_at.is_none()) else {
         // A rotation moves the row away from the old hash: only a row that is gone can be this request's own work.
-        return replayed(state, rules, request, given).await?.map(Some).ok_or_else(Problem::key_not_found);
+        let unknown = || if caller.is_operator() { Problem::key_not_found() } else { Problem::not_yours() };
+        return replayed(state, caller, rules, request, given).await?.map(Some).ok_or_else(unknown);
     };
+    caller.manages_key(state, &before, ROTATE).await?;
     let now = now();
     let salt = salt()?;
     let material = match (given.text("new_key"), &request.key) {
@@ -140,6 +150,10 @@ async fn rotate(
     };
     let mut row = before.clone();
     values::apply(&mut row, &given.fields, now)?;
+    if !caller.is_operator() && (row.user_id != before.user_id || row.team_id != before.team_id) {
+        return Err(Problem::forbidden("Only proxy admin can give a key to somebody else".to_owned()));
+    }
+    caller.grants(state, &row).await?;
     row.token = material.hash();
     row.key_name = material.name(rules);
     row.rotation_count += 1;

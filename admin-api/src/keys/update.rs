@@ -11,7 +11,7 @@ use crate::authenticate::Caller;
 use crate::body::Fields;
 use crate::document::{BulkUpdateRequest, KeyDetails, UpdateKeyRequest};
 use crate::keys::fields::{Given, KEY_FIELDS, UPDATE_FIELDS, check};
-use crate::keys::{hash_of, rewrite, shown, values};
+use crate::keys::{Action, hash_of, rewrite, shown, values};
 use crate::problem::{FieldProblem, Problem};
 use crate::store::{KeyRow, is_keepable};
 use crate::timestamp::now;
@@ -71,18 +71,28 @@ async fn update(state: &AdminState, caller: &Caller, body: Map<String, Value>) -
     let read_at = now();
     values::judge(&given.fields, read_at)?;
     judge_temporary_budget(&given.fields)?;
+    caller.may_say(&given.fields, &given.request)?;
     state.rules.load().upper_bounds.hold(&mut given.fields, false, read_at)?;
-    let (echo, token) = named(state, &given).await?;
+    let (echo, token) = named(state, caller, &given).await?;
     if given.text("key").is_none() {
         // The alias only said which key is meant.
         given.fields.remove("key_alias");
     }
-    let row = rewrite(state, caller, token, "updated", |row, now| values::apply(row, &given.fields, now)).await?;
-    Ok((echo, row))
+    const UPDATE: Action = Action { word: "updated", permission: "/key/update" };
+    let change = |row: &mut KeyRow, now| {
+        let (owner, team_id) = (row.user_id.clone(), row.team_id.clone());
+        values::apply(row, &given.fields, now)?;
+        match caller.is_operator() || (row.user_id == owner && row.team_id == team_id) {
+            true => Ok(()),
+            false => Err(Problem::forbidden("Only proxy admin can give a key to somebody else".to_owned())),
+        }
+    };
+    Ok((echo, rewrite(state, caller, token, UPDATE, change).await?))
 }
 
 async fn named(
     state: &AdminState,
+    caller: &Caller,
     given: &Given,
 ) -> Result<(String, portcullis_filters::authn::virtual_key::KeyHash), Problem> {
     if let Some(key) = given.text("key") {
@@ -91,7 +101,8 @@ async fn named(
     let alias =
         given.fields.get("key_alias").and_then(Value::as_str).filter(|alias| !alias.is_empty() && is_keepable(alias));
     let alias = alias.ok_or_else(|| Problem::invalid("key", "Name the key by key or by key_alias"))?;
-    let row = state.store.key_by_alias(alias).await?.ok_or_else(Problem::key_not_found)?;
+    let unknown = || if caller.is_operator() { Problem::key_not_found() } else { Problem::not_yours() };
+    let row = state.store.key_by_alias(alias).await?.ok_or_else(unknown)?;
     Ok((row.token.to_string(), row.token))
 }
 

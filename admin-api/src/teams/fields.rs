@@ -54,3 +54,32 @@ pub(crate) const NEW_TEAM_FIELDS: &[Field] = &[
 
 /// What `/team/update` takes beside [`TEAM_FIELDS`].
 pub(crate) const UPDATE_TEAM_FIELDS: &[Field] = &[field("team_id", Kind::Text, Absent::Null, Place::Request)];
+
+/// What bounds a member within a team. `max_budget_in_team` is what the decision reads of them.
+pub(crate) const MEMBER_FIELDS: &[Field] = &[
+    setting("max_budget_in_team", Kind::Amount),
+    setting("tpm_limit", Kind::Count),
+    setting("rpm_limit", Kind::Count),
+    setting("budget_duration", Kind::Duration),
+];
+
+/// What `/team/member_add` takes beside [`MEMBER_FIELDS`].
+pub(crate) const ADD_MEMBER_FIELDS: &[Field] = &[
+    field("team_id", Kind::Text, Absent::Null, Place::Request),
+    field("member", Kind::OneOrMany, Absent::Null, Place::Request),
+];
+
+/// What `/team/member_update` takes beside [`MEMBER_FIELDS`].
+pub(crate) const UPDATE_MEMBER_FIELDS: &[Field] = &[
+    field("team_id", Kind::Text, Absent::Null, Place::Request),
+    field("user_id", Kind::Text, Absent::Null, Place::Request),
+    field("user_email", Kind::Text, Absent::Null, Place::Request),
+    field("role", Kind::Choice(&["admin", "user"]), Absent::Null, Place::Request),
+];
+
+/// What `/team/member_delete` takes.
+pub(crate) const DELETE_MEMBER_FIELDS: &[Field] = &[
+    field("team_id", Kind::Text, Absent::Null, Place::Request),
+    field("user_id", Kind::Text, Absent::Null, Place::Request),
+    field("user_email", Kind::Text, Absent::Null, Place::Request),
+];

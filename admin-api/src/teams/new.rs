@@ -14,7 +14,7 @@ use crate::keys::values::UNKEEPABLE;
 use crate::problem::{FieldProblem, Problem};
 use crate::store::{TeamMember, TeamRow, is_keepable};
 use crate::teams::fields::{NEW_TEAM_FIELDS, TEAM_FIELDS};
-use crate::teams::{apply, judge, member, record, shown};
+use crate::teams::{apply, joins, judge, member, record, shown};
 use crate::timestamp::now;
 
 /// Makes a team. Without `team_id` it gets a random one.
@@ -53,6 +53,9 @@ pub(crate) async fn new_team(
         updated_by: by,
     };
     apply(&mut row, &given.fields, now)?;
+    for member in &mut row.members {
+        *member = joins(member.clone(), &row.settings, now)?;
+    }
     let audit = record(&caller, "created", None, Some(&row), now);
     Ok(Json(shown(&state.store.insert_team(row, audit).await?)))
 }

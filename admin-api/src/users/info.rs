@@ -1,10 +1,11 @@
 //! `GET /user/info` and `/user/list`: what users there are.
 
-use axum::Json;
 use axum::extract::State;
+use axum::{Extension, Json};
 use serde_json::{Value, json};
 
 use crate::AdminState;
+use crate::authenticate::Caller;
 use crate::document::{UserInfo, UserPage};
 use crate::keys::newest;
 use crate::problem::{FieldProblem, Problem};
@@ -22,10 +23,15 @@ const MAX_PAGE: u64 = 100;
 /// Describes a user, their newest keys and their newest teams, 100 of each at most.
 #[utoipa::path(get, path = "/user/info", tag = "users", params(("user_id" = String, Query)),
     responses((status = 200, body = UserInfo), (status = 404, description = "No such user")))]
-pub(crate) async fn user_info(State(state): State<AdminState>, mut query: Parameters) -> Result<Json<Value>, Problem> {
+pub(crate) async fn user_info(
+    State(state): State<AdminState>,
+    Extension(caller): Extension<Caller>,
+    mut query: Parameters,
+) -> Result<Json<Value>, Problem> {
     let user_id = query.text("user_id");
     query.finish()?;
-    let user_id = user_id.ok_or_else(|| Problem::field(FieldProblem::missing(&["query", "user_id"])))?;
+    let user_id =
+        caller.narrowed(user_id)?.ok_or_else(|| Problem::field(FieldProblem::missing(&["query", "user_id"])))?;
     let row = find(&state, &user_id).await?;
     let asked = KeyQuery { user_id: Some(user_id.clone()), ..KeyQuery::default() };
     let keys = newest(&*state.store, asked).await?;

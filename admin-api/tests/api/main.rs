@@ -11,6 +11,7 @@ mod harness;
 mod manage;
 mod memory;
 mod models;
+mod reach;
 mod roles;
 mod rotate;
 mod teams;

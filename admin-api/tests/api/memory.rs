@@ -17,6 +17,7 @@ use portcullis_filters::authn::jwt::deny_list::DeniedClaim;
 use portcullis_filters::authn::virtual_key::{KeyHash, KeyRecord, KeyStore, StoreUnavailable};
 use portcullis_filters::directory::{Directory, Enrolment, TeamName, TeamRecord, UserRecord};
 use portcullis_filters::policy::Policy;
+use portcullis_filters::principal::Role;
 
 #[derive(Default)]
 pub(crate) struct Memory(Mutex<Tables>);
@@ -366,8 +367,19 @@ impl AdminStore for Memory {
 }
 
 impl Directory for Memory {
-    fn user<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Option<Arc<UserRecord>>, StoreUnavailable>> {
-        Box::pin(async { Ok(None) })
+    fn user<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Option<Arc<UserRecord>>, StoreUnavailable>> {
+        Box::pin(async move {
+            let row = self.read(|tables| tables.users.get(id).cloned());
+            let row = row.map_err(|error| StoreUnavailable(error.to_string()))?;
+            Ok(row.map(|row| {
+                Arc::new(UserRecord {
+                    policy: Policy::new(&row.models, &[], BTreeMap::new()),
+                    id: row.user_id.into(),
+                    role: row.role.as_deref().and_then(Role::named).unwrap_or_default(),
+                    limits: None,
+                })
+            }))
+        })
     }
 
     fn team<'a>(&'a self, name: TeamName<'a>) -> BoxFuture<'a, Result<Option<Arc<TeamRecord>>, StoreUnavailable>> {

@@ -148,8 +148,17 @@ impl Group {
     }
 }
 
-/// The management routes that only read what the caller itself may use.
-const INFO_ROUTES: [&str; 2] = ["/key/info", "/v2/key/info"];
+/// The management routes that only read what is the caller's own.
+const INFO_ROUTES: [&str; 8] = [
+    "/key/health",
+    "/key/info",
+    "/key/list",
+    "/team/info",
+    "/team/list",
+    "/user/info",
+    "/v2/key/info",
+    "/v2/team/list",
+];
 
 const MODEL_INFO_ROUTES: [&str; 2] = ["/model/info", "/model_group/info"];
 

@@ -83,16 +83,12 @@ impl CustomIdentity {
     }
 }
 
-/// Whom the operator's code gives no role may call and list models, nothing else (contract 04, C1). Other roles may look at
-/// what is their own; what is for admins asks for that role besides.
+/// Whom the operator's code gives no role may call and list models, nothing else (contract 04, C1). What another role may do
+/// is the management API's to say, within the routes that are given.
 fn management(role: Role, routes: &Option<Vec<String>>) -> Policy {
     match role {
-        Role::Admin => Policy::new(&[], routes.as_deref().unwrap_or_default(), Default::default()),
         Role::None => Policy::granting(None, Some(&[])),
-        _ => match routes.as_deref() {
-            Some(routes) if !routes.is_empty() => Policy::new(&[], routes, Default::default()),
-            _ => Policy::granting(None, Some(&["info_routes".to_owned()])),
-        },
+        _ => Policy::new(&[], routes.as_deref().unwrap_or_default(), Default::default()),
     }
 }
 

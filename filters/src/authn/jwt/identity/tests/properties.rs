@@ -54,7 +54,7 @@ const ADMIN_PATHS: &[&str] = &[
     "/key/update",
     "/key/delete",
     "/key/block",
-    "/key/list",
+    "/key/aliases",
     "/key/sk-1/regenerate",
     "/audit",
     "/audit/1",
