@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use tracing::level_filters::LevelFilter;
 
 use crate::commands::explain::ExplainCommand;
+use crate::commands::import::ImportCommand;
 use crate::commands::keys::KeysCommand;
 use crate::config::Overrides;
 
@@ -37,6 +38,8 @@ pub enum Command {
     Explain(Box<ExplainCommand>),
     /// Manage virtual keys of a running proxy.
     Keys(Box<KeysCommand>),
+    /// Take over keys, teams and users of another gateway.
+    Import(Box<ImportCommand>),
 }
 
 /// Options of `serve`; LiteLLM's names.

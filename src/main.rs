@@ -7,7 +7,7 @@ use anyhow::Result;
 use clap::Parser;
 use portcullis::app::{self, Source};
 use portcullis::cli::{Cli, Command, MigrateArgs, ServeArgs};
-use portcullis::commands::{check, explain, keys};
+use portcullis::commands::{check, explain, import, keys};
 use portcullis::config::{Overrides, Settings, process_environment};
 
 #[global_allocator]
@@ -23,6 +23,7 @@ fn main() -> ExitCode {
         Command::Migrate(args) => migrate(&args),
         Command::Explain(command) => explain::run(*command),
         Command::Keys(command) => keys::run(*command),
+        Command::Import(command) => import::run(*command),
     };
     done.unwrap_or_else(|error| {
         let _ = writeln!(stderr(), "portcullis: {error:#}");

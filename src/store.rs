@@ -10,6 +10,7 @@ mod change;
 mod denials;
 mod directory;
 mod enrolments;
+mod imports;
 mod invalidation;
 mod keys;
 mod listing;
@@ -47,6 +48,7 @@ use self::sqlite::Sqlite;
 use self::statement::Statement;
 use self::url::PostgresTarget;
 
+pub use self::imports::{ImportMark, ImportWrite};
 pub use self::nodes::NodeBeat;
 pub use self::url::{StoreUrl, StoreUrlError};
 
@@ -77,6 +79,14 @@ impl StoreSettings {
             connect_timeout: Duration::from_secs(3),
         }
     }
+}
+
+/// A connection to another gateway's PostgreSQL, by which nothing can be written.
+///
+/// # Errors
+/// The URL is none of PostgreSQL, or the server does not let us in.
+pub async fn read_elsewhere(url: &str) -> anyhow::Result<tokio_postgres::Client> {
+    postgres::reading(url).await
 }
 
 /// An open store. Cloning shares it.

@@ -16,6 +16,7 @@ use super::invalidation::Touched;
 use super::param::kept;
 use super::statement::people::KeysOf;
 use super::statement::{self, Statement, denials, people};
+use super::usage::Account;
 use super::{directory, enrolments};
 
 /// A write under way, and what it is answered with.
@@ -228,7 +229,47 @@ impl Change<()> {
     }
 }
 
+impl Change<()> {
+    /// Several new rows in one transaction; `None`: there are none. Their conditions count one by one, and one that fails
+    /// fails all.
+    pub(super) fn all<T>(changes: impl IntoIterator<Item = Change<T>>) -> Option<Self> {
+        let (mut steps, mut records) = (Vec::new(), Vec::new());
+        for mut change in changes {
+            steps.extend(change.take_steps());
+            if let Touched::Records(touched) = change.touched {
+                records.extend(touched);
+            }
+        }
+        let touched = Touched::Records(records);
+        (!steps.is_empty()).then(|| Self { steps, touched, also: None, answer: Box::new(|_| ()) })
+    }
+
+    /// What was spent elsewhere.
+    pub(super) fn charge(account: &Account, dollars: f64) -> Self {
+        let steps = vec![may(statement::usage::spend(account, dollars))];
+        let touched = Touched::Records(vec![account.counted_as()]);
+        Self { steps, touched, also: None, answer: Box::new(|_| ()) }
+    }
+
+    /// A replaced string that goes on working; [`StoreError::Conflict`] where it is known already.
+    pub(super) fn grace(insert: Statement, old: KeyHash) -> Self {
+        let steps = vec![must(insert, StoreError::Conflict)];
+        Self { steps, touched: Touched::Records(vec![old]), also: None, answer: Box::new(|_| ()) }
+    }
+}
+
 impl<T> Change<T> {
+    /// The same, and this statement.
+    pub(super) fn with(mut self, statement: Statement) -> Self {
+        self.steps.push(may(statement));
+        self
+    }
+
+    /// The same, and this much more spent.
+    pub(super) fn charging(self, account: &Account, dollars: f64) -> Self {
+        if dollars == 0.0 { self } else { self.with(statement::usage::spend(account, dollars)) }
+    }
+
     /// The statements, once.
     pub(super) fn take_steps(&mut self) -> IntoIter<Step> {
         std::mem::take(&mut self.steps).into_iter()

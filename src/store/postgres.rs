@@ -225,6 +225,23 @@ fn late() -> StoreError {
     StoreError::Unavailable("the database did not answer in time".to_owned())
 }
 
+/// A connection to somebody else's database, by which nothing can be written.
+///
+/// # Errors
+/// The URL is none, or the server does not let us in.
+pub(super) async fn reading(url: &str) -> anyhow::Result<Client> {
+    let target = PostgresTarget::parse(url)?;
+    let tls = tls::connector(&target.verify)?;
+    let (client, connection) = target.config.connect(tls).await.map_err(|error| anyhow::anyhow!(chain(&error)))?;
+    tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(cause = %chain(&error), "the connection to the other database ended");
+        }
+    });
+    client.batch_execute("SET default_transaction_read_only = on; SET timezone TO 'UTC'").await?;
+    Ok(client)
+}
+
 /// What every connection of the pool is told first. The server ends by itself what this side no longer waits for.
 fn session(bound: Duration) -> String {
     let bound = bound.as_millis();

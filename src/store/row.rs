@@ -20,6 +20,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::directory;
+use super::imports::ImportMark;
 use super::nodes::NodeBeat;
 use super::param::from_micros;
 
@@ -433,6 +434,11 @@ pub(super) fn member(row: &Row<'_>) -> Read<(String, TeamMember)> {
 /// Reads the alias that `listing::aliases` selects.
 pub(super) fn alias(row: &Row<'_>) -> Read<String> {
     row.required(0)
+}
+
+/// Reads what the statements of imports select.
+pub(super) fn import_mark(row: &Row<'_>) -> Read<ImportMark> {
+    Ok(ImportMark { object_id: row.required(0)?, fingerprint: row.bytes(1)?, spend: row.real(2)? })
 }
 
 /// Reads what the statements of nodes return.

@@ -5,6 +5,7 @@
 //! in [`super::param`]; the text is the same.
 
 pub(super) mod denials;
+pub(super) mod imports;
 pub(super) mod nodes;
 pub(super) mod people;
 pub(super) mod usage;

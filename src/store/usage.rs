@@ -42,7 +42,7 @@ impl Account {
     }
 
     /// Under which name the limits count it.
-    fn counted_as(&self) -> KeyHash {
+    pub(super) fn counted_as(&self) -> KeyHash {
         match self {
             Self::User(id) => directory::user(id),
             Self::Team(id) => directory::team(TeamName::Id(id)),
