@@ -274,6 +274,7 @@ impl ProxyHttp for Gateway {
     ) -> Result<(), Box<Error>> {
         ctx.note_first_byte();
         usage::begin(session, answer, ctx)?;
+        respond::tell_limits(answer, ctx)?;
         respond::mark(session, answer, ctx)
     }
 

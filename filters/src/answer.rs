@@ -48,6 +48,13 @@ pub fn answer(denial: &Denial, dialect: Dialect) -> Answer {
         Some(seconds) => headers.push((RETRY_AFTER, HeaderValue::from(seconds))),
         None => headers.push((X_SHOULD_RETRY, HeaderValue::from_static("false"))),
     }
+    if let Denial::RateLimited { limit, retry_after } = denial
+        && let Some((remaining, reset)) = nothing_left(limit.field)
+    {
+        headers.push((remaining, HeaderValue::from_static("0")));
+        let reset_in = HeaderValue::from_str(&format!("{}s", retry_after.as_secs().max(1)));
+        headers.extend(reset_in.ok().map(|value| (reset, value)));
+    }
     let close =
         matches!(denial, Denial::MalformedRequest(_) | Denial::ConflictingCredentials | Denial::BodyTooLarge(_));
     let mut envelope = envelope(dialect, status, kind, param, &message);
@@ -55,6 +62,20 @@ pub fn answer(denial: &Denial, dialect: Dialect) -> Answer {
         envelope["detail"] = message.into_owned().into();
     }
     Answer { status, headers, body: envelope.to_string().into(), close }
+}
+
+/// OpenAI's names for what is left in this minute, and until when, of what this limit counts.
+fn nothing_left(field: &str) -> Option<(HeaderName, HeaderName)> {
+    let name = HeaderName::from_static;
+    match field {
+        "rpm_limit" | "model_rpm_limit" => {
+            Some((name("x-ratelimit-remaining-requests"), name("x-ratelimit-reset-requests")))
+        }
+        "tpm_limit" | "model_tpm_limit" => {
+            Some((name("x-ratelimit-remaining-tokens"), name("x-ratelimit-reset-tokens")))
+        }
+        _ => None,
+    }
 }
 
 /// What a client is asked for (RFC 6750, section 3; RFC 9449, section 7.1).

@@ -68,6 +68,29 @@ struct Held {
     estimate: Estimate,
     /// In which it was taken.
     minute: u64,
+    left: Left,
+}
+
+/// What may still be done in this minute, by the limit that leaves least; as far as this node knows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Left {
+    /// How many requests may be, and how many are left.
+    pub requests: Option<(u64, u64)>,
+    /// Likewise of tokens, those aside that are held back for requests under way.
+    pub tokens: Option<(u64, u64)>,
+    /// Until the minute is over.
+    pub reset: Duration,
+}
+
+impl Left {
+    fn narrow(&mut self, limit: &Limit, count: &Count, minute: u64) {
+        let least = |known: Option<(u64, u64)>, most: Option<u64>, used: u64| {
+            let of = most.map(|most| (most, most.saturating_sub(used)));
+            known.into_iter().chain(of).min_by_key(|(_, left)| *left)
+        };
+        self.requests = least(self.requests, limit.rpm, count.requests_in(minute));
+        self.tokens = least(self.tokens, limit.tpm, count.tokens_in(minute).saturating_add(count.tokens_held));
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -260,13 +283,15 @@ impl Limits {
         for limit in limits {
             parts[part_of(limit.limit)].check(limit, estimate.is_free, &clock, nodes)?;
         }
+        let mut left = Left { reset: clock.rest, ..Left::default() };
         for LimitInForce { limit, .. } in limits {
-            parts[part_of(limit)].take(limit, &estimate, clock.minute);
+            let count = parts[part_of(limit)].take(limit, &estimate, clock.minute);
+            left.narrow(limit, count, clock.minute);
         }
         let counted =
             limits.iter().map(|of| Counted { scope: of.limit.scope, counted_as: of.limit.counted_as, is_told: false });
         let (counted, minute) = (counted.collect(), clock.minute);
-        Ok(Reservation(Some(Held { limits: self.clone(), counted, estimate, minute })))
+        Ok(Reservation(Some(Held { limits: self.clone(), counted, estimate, minute, left })))
     }
 
     fn part(&self, counted_as: KeyHash) -> MutexGuard<'_, Counters> {
@@ -328,6 +353,12 @@ impl Reservation {
             settled == Some(true)
         });
         went_over.map(|of| of.scope).collect()
+    }
+
+    /// What may still be done in this minute; `None`: nothing limits that.
+    #[must_use]
+    pub fn left(&self) -> Option<Left> {
+        self.0.as_ref().map(|held| held.left).filter(|left| left.requests.is_some() || left.tokens.is_some())
     }
 
     /// From now on who counts for all nodes is told what becomes of it.

@@ -80,6 +80,29 @@ pub(super) fn mark(session: &Session, answer: &mut ResponseHeader, ctx: &Request
     Ok(())
 }
 
+/// Tells the caller what their own limits leave them, by the names that SDKs read, in place of what the provider says of the
+/// operator's account.
+pub(super) fn tell_limits(answer: &mut ResponseHeader, ctx: &RequestContext) -> Result<(), Box<Error>> {
+    let Some(left) = ctx.admission.as_ref().and_then(|admission| admission.reservation.left()) else { return Ok(()) };
+    for (of, names) in [(left.requests, REQUESTS), (left.tokens, TOKENS)] {
+        let [limit, remaining, reset] = names;
+        match of {
+            Some((most, rest)) => {
+                answer.insert_header(limit, most)?;
+                answer.insert_header(remaining, rest)?;
+                answer.insert_header(reset, format!("{}s", left.reset.as_secs()))?;
+            }
+            None => names.into_iter().for_each(|name| drop(answer.remove_header(name))),
+        }
+    }
+    Ok(())
+}
+
+/// OpenAI's names (its guide on rate limits).
+const REQUESTS: [&str; 3] =
+    ["x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"];
+const TOKENS: [&str; 3] = ["x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"];
+
 /// Answers a browser's question whether it may ask; it carries no credential by design (Fetch standard).
 pub(super) async fn preflight(session: &mut Session, ctx: &RequestContext) -> Result<(), Box<Error>> {
     let asked = session.req_header().headers.get(ACCESS_CONTROL_REQUEST_HEADERS).cloned();

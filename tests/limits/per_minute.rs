@@ -1,6 +1,7 @@
 //! Requests in a minute.
 
 use futures_util::future::join_all;
+use portcullis_bench::provider::Script;
 use portcullis_filters::authn::virtual_key::KeyHash;
 use serde_json::{Value, json};
 
@@ -121,5 +122,36 @@ async fn a_changed_limit_is_in_force_at_once() {
     })
     .await;
     assert_eq!(statuses, [200, 429, 200, 429, 200]);
+    scene.gateway.stop().await;
+}
+
+/// By the names that SDKs read; what the provider says of the operator's account goes no further then.
+#[tokio::test]
+async fn an_answer_says_what_is_left_of_the_minute() {
+    let scene = Scene::new().await;
+    let body = r#"{"choices":[],"usage":{"prompt_tokens":30,"completion_tokens":20}}"#;
+    let script = Script::whole(200, body).header("content-type", "application/json");
+    scene
+        .provider
+        .script_all(script.header("x-ratelimit-remaining-tokens", "999999").header("x-ratelimit-limit-requests", "7"));
+    let told = within_a_minute(&scene, json!({"rpm_limit": 3, "tpm_limit": 10_000}), async |key| {
+        let mut told = Vec::new();
+        for _ in 0..4 {
+            let answer = scene.chat(&key, "m").await;
+            let header = |name: &str| answer.headers.get(name).map(|value| value.to_str().unwrap().to_owned());
+            assert!(header("x-ratelimit-reset-requests").unwrap().ends_with('s'));
+            told.push((header("x-ratelimit-limit-requests"), header("x-ratelimit-remaining-requests")));
+            if answer.status == 200 {
+                let left: u64 = header("x-ratelimit-remaining-tokens").unwrap().parse().unwrap();
+                assert!((8_000..10_000).contains(&left), "{left}");
+            }
+        }
+        told
+    })
+    .await;
+    let said = |limit: &str, left: &str| (Some(limit.to_owned()), Some(left.to_owned()));
+    assert_eq!(told, [said("3", "2"), said("3", "1"), said("3", "0"), (None, Some("0".to_owned()))]);
+    let free = scene.gateway.generate_key(&json!({})).await;
+    assert_eq!(scene.chat(&free, "m").await.headers["x-ratelimit-limit-requests"], "7", "nothing of ours to say");
     scene.gateway.stop().await;
 }

@@ -52,7 +52,7 @@ pub(super) struct Clock {
     now: SystemTime,
     pub(super) minute: u64,
     /// Until the next minute.
-    rest: Duration,
+    pub(super) rest: Duration,
 }
 
 impl Clock {
@@ -102,7 +102,7 @@ impl Counters {
         Ok(())
     }
 
-    pub(super) fn take(&mut self, limit: &Limit, estimate: &Estimate, minute: u64) {
+    pub(super) fn take(&mut self, limit: &Limit, estimate: &Estimate, minute: u64) -> &Count {
         let count = self.counts.entry(limit.counted_as).or_default();
         if count.minute != minute {
             (count.minute, count.requests) = (minute, 0);
@@ -117,6 +117,7 @@ impl Counters {
             count.money.soft = budget.soft;
             count.money.is_told &= budget.soft.is_some_and(|soft| soft <= count.money.spent);
         }
+        count
     }
 
     /// Once a minute, what counts nothing any more goes.

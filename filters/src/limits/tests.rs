@@ -119,6 +119,20 @@ fn two_limits_are_taken_together_whatever_the_order_they_come_in() {
 }
 
 #[test]
+fn what_is_left_is_told_by_the_limit_that_leaves_least() {
+    let limits = limits();
+    let of = [limit("key", Some(10), Some(9)), Limit { tpm: Some(100), ..limit("team", Some(3), None) }];
+    let ten = Estimate { tokens: 10, ..Estimate::default() };
+    let mut first = estimated(&limits, &of, ten, 50).ok().unwrap();
+    first.settle(25, Cost(0), at(50));
+    let second = estimated(&limits, &of, ten, 50).ok().unwrap();
+    let reset = Duration::from_secs(10);
+    assert_eq!(second.left(), Some(Left { requests: Some((3, 1)), tokens: Some((100, 65)), reset }));
+    assert_eq!(take(&limits, &[limit("at once", None, Some(9))], 0).ok().unwrap().left(), None);
+    assert_eq!(Reservation::default().left(), None);
+}
+
+#[test]
 fn tokens_count_in_the_minute_in_which_an_answer_ends() {
     let limits = limits();
     let key = [Limit { tpm: Some(100), ..limit("a", None, None) }];
