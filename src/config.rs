@@ -41,6 +41,7 @@ use std::path::{Path, PathBuf};
 use portcullis_filters::cache::CacheSettings;
 use portcullis_filters::path::OpenPaths;
 use portcullis_filters::secret::Secret;
+use portcullis_filters::source::OpenSources;
 use tracing::level_filters::LevelFilter;
 
 pub use self::client_side::ClientSideSettings;
@@ -80,6 +81,8 @@ pub struct Settings {
     pub cache: CacheSettings,
     /// The paths that the data listener serves; LiteLLM's `allowed_routes`.
     pub open_paths: OpenPaths,
+    /// The addresses to which the data listener serves them; LiteLLM's `allowed_ips`.
+    pub open_sources: OpenSources,
     /// The operator's own code that decides who is calling, where there is any.
     pub custom_auth: Option<CustomAuthSettings>,
     /// Whose tokens are taken; `None`: nobody's.
@@ -228,6 +231,7 @@ fn read(
         store: store::read(&reader, &general, &own),
         cache: store::read_cache(&general, &own),
         open_paths: open_paths::read(&general),
+        open_sources: open_paths::read_sources(&general),
         custom_auth: custom_auth::read(&reader, &general, &litellm, &own, directory),
         jwt: jwt::read(&reader, &general, &own, directory),
         slots: slots::read(&general, &own),

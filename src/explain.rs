@@ -142,6 +142,10 @@ impl Told {
         live.open_paths
             .check(&request.path)
             .map_err(|denial| self.refused("allowed_routes", "general_settings", denial))?;
+        if head.source.is_some() {
+            let open = live.open_sources.check(head.source);
+            open.map_err(|denial| self.refused("allowed_ips", "general_settings", denial))?;
+        }
         let principal = match holder {
             Some(hash) => self.holder(live, hash, now).await?,
             None => self.authenticate(live, &head, &request.body, now).await?,

@@ -61,6 +61,7 @@ impl Makings {
             gate: Arc::new(self.gate(settings)),
             explaining: self.for_explanations().gate(settings),
             open_paths: settings.open_paths.clone(),
+            open_sources: settings.open_sources.clone(),
             groups: AccessGroups::new(groups),
             routes: routes(settings),
             client_side: settings.client_side.clone(),

@@ -25,6 +25,7 @@ use portcullis_filters::operation::StreamUsage;
 use portcullis_filters::path::OpenPaths;
 use portcullis_filters::policy::{self, AccessGroups};
 use portcullis_filters::route::{Provider, RouteTable};
+use portcullis_filters::source::OpenSources;
 
 use crate::config::{ClientSideSettings, HttpSettings};
 use crate::telemetry::Telemetry;
@@ -52,6 +53,8 @@ use upstream::Resolver;
 pub struct Live {
     /// Which paths are served to anybody at all.
     pub open_paths: OpenPaths,
+    /// The addresses to which anything is served.
+    pub open_sources: OpenSources,
     /// Slots and authenticators.
     pub gate: Arc<Gate>,
     /// As `gate`, for explanations: nothing that it is asked counts against anybody.
@@ -103,6 +106,7 @@ impl Gateway {
         let head = ctx.head(session)?; // pingora's header as plain http types
         let endpoint = endpoint::classify(&head)?; // which API call; a path of none is 404
         live.open_paths.check(head.path)?; // the operator may have closed it to everybody
+        live.open_sources.check(head.source)?; // or everything to this address
         let early = match live.gate.authenticators.read_body() {
             true => Some(body::read(session, endpoint.body, &live.http, &self.body_memory).await?), // for their own code
             false => None,

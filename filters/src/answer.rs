@@ -123,6 +123,7 @@ fn wording(denial: &Denial) -> Wording<'_> {
         Denial::UnknownRoute => (S::NOT_FOUND, "not_found_error", None, "Not Found".into()),
         Denial::MethodNotAllowed => (S::METHOD_NOT_ALLOWED, "invalid_request_error", None, "Method Not Allowed".into()),
         Denial::RouteClosed => (S::FORBIDDEN, "auth_error", None, "Access forbidden: this route is not allowed.".into()),
+        Denial::SourceForbidden => (S::FORBIDDEN, "auth_error", None, "Access forbidden: this IP address is not allowed.".into()),
         Denial::RouteForbidden => (S::FORBIDDEN, "auth_error", None, "Virtual key is not allowed to call this route.".into()),
         Denial::ModelForbidden(_) => (S::FORBIDDEN, "key_model_access_denied", Some("model"), "key not allowed to access model. The model does not exist or this key may not use it.".into()),
         Denial::TeamModelForbidden(_) => (S::FORBIDDEN, "team_model_access_denied", Some("model"), "team not allowed to access model. The model does not exist or this team may not use it.".into()),

@@ -97,6 +97,9 @@ pub enum Denial {
     /// The path exists, but this gateway was told not to serve it to anybody.
     #[error("route closed by configuration")]
     RouteClosed,
+    /// Requests from this address are not served to anybody.
+    #[error("address outside general_settings.allowed_ips")]
+    SourceForbidden,
     /// The principal may not call this route.
     #[error("route forbidden")]
     RouteForbidden,
@@ -190,6 +193,7 @@ impl Denial {
             Self::UnknownRoute => "unknown_route",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::RouteClosed => "route_closed",
+            Self::SourceForbidden => "source_forbidden",
             Self::RouteForbidden => "route_forbidden",
             Self::ModelForbidden(_) => "model_forbidden",
             Self::TeamModelForbidden(_) => "team_model_forbidden",

@@ -34,6 +34,7 @@ pub mod usage;
 
 pub mod head;
 pub mod path;
+pub mod source;
 pub mod strict;
 
 pub mod endpoint;

@@ -68,7 +68,7 @@ pub(super) fn read(general: &Section<'_>, own: &Section<'_>) -> HttpSettings {
 }
 
 /// A range, or one address.
-fn range(field: &Field<'_>) -> Option<IpNet> {
+pub(super) fn range(field: &Field<'_>) -> Option<IpNet> {
     field.parsed(|text| {
         let address = text.parse::<std::net::IpAddr>().map(IpNet::from);
         text.parse::<IpNet>().or(address).map_err(|_| "expected a range such as 10.0.0.0/8")

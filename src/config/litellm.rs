@@ -75,7 +75,6 @@ pub(super) const GENERAL: Known = Known {
     ],
     refused: &[
         ("admin_only_routes", LATER),
-        ("allowed_ips", LATER),
         ("custom_key_generate", LATER),
         ("custom_key_policy", LATER),
         ("custom_key_update", LATER),

@@ -1,6 +1,8 @@
-//! `general_settings.allowed_routes`: the only paths that are served. As in LiteLLM each is compared as a whole.
+//! `general_settings.allowed_routes` and `allowed_ips`: the only paths that are served, each compared as a whole as in
+//! LiteLLM, and the only addresses to which anything is.
 
 use portcullis_filters::path::{CanonicalPath, OpenPaths};
+use portcullis_filters::source::OpenSources;
 
 use super::reader::Section;
 
@@ -11,6 +13,17 @@ pub(super) fn read(general: &Section<'_>) -> OpenPaths {
         field.mistake("is empty, so nothing would be served; remove it to serve every route");
     }
     OpenPaths::only(items.iter().filter_map(|item| item.parsed(whole_path)))
+}
+
+pub(super) fn read_sources(general: &Section<'_>) -> OpenSources {
+    let Some(field) = general.field("allowed_ips").filter(|field| !field.is_switched_off()) else {
+        return OpenSources::default();
+    };
+    let items = field.items();
+    if items.is_empty() {
+        return OpenSources::default(); // as in LiteLLM
+    }
+    OpenSources::only(items.iter().filter_map(super::http::range))
 }
 
 fn whole_path(text: &str) -> Result<CanonicalPath, &'static str> {

@@ -6,6 +6,7 @@ use portcullis_filters::authn::custom::Mode;
 use portcullis_filters::authn::jwt::algorithm::Algorithm;
 use portcullis_filters::client_side::{BaseRule, ClientSideRules};
 use portcullis_filters::path::OpenPaths;
+use portcullis_filters::source::OpenSources;
 use url::{Position, Url};
 
 use super::{
@@ -43,6 +44,9 @@ impl Settings {
         lines.extend(jwt.iter().flat_map(jwt_lines));
         if open_paths != &OpenPaths::default() {
             lines.push("routes: only those of general_settings.allowed_routes".to_owned());
+        }
+        if self.open_sources != OpenSources::default() {
+            lines.push("addresses: only those of general_settings.allowed_ips".to_owned());
         }
         if let Some(header) = &slots.key_header {
             lines.push(format!("first key header: {header}"));

@@ -97,6 +97,7 @@ impl Management {
             let live = Arc::clone(&ctx.live);
             let head = ctx.head(session)?;
             live.open_paths.check(head.path)?;
+            live.open_sources.check(head.source)?;
             if role.needs_credential() {
                 let principal = live.gate.authenticate(&head, SystemTime::now()).await?;
                 ctx.note_principal(&principal);

@@ -70,6 +70,7 @@ pub(super) async fn respond(
 async fn decide(gateway: &Gateway, session: &mut Session, ctx: &mut RequestContext) -> Result<Verified, Denial> {
     let now = SystemTime::now();
     let live = Arc::clone(&ctx.live);
+    live.open_sources.check(ctx.source)?;
     let Some(original) = original(session, ctx)? else {
         let principal = live.gate.authenticate(&ctx.head(session)?, now).await?; // nothing but the credential
         ctx.note_principal(&principal);

@@ -227,3 +227,27 @@ async fn models_are_listed_in_the_form_of_who_asks_and_as_the_key_may_use_them()
     assert_eq!(scene.provider.requests().len(), 0);
     scene.gateway.stop().await;
 }
+
+/// Whoever they are: nothing but probes is served to an address that is not listed.
+#[tokio::test]
+async fn only_listed_addresses_are_served() {
+    let provider = portcullis_bench::provider::Provider::start().unwrap();
+    let rest = "  allowed_ips: [192.0.2.0/24, 2001:db8::7]\n  trusted_proxy_ranges: [127.0.0.0/8]\n";
+    let gateway = crate::scene::setup(&crate::scene::every_dialect(&provider), rest).start().await;
+    gateway.watch(&provider);
+    for (from, status) in [(None, 403), (Some("192.0.3.1"), 403), (Some("192.0.2.77"), 200), (Some("2001:db8::7"), 200)]
+    {
+        for (method, path) in
+            [(Method::POST, "/v1/chat/completions"), (Method::GET, "/v1/models"), (Method::GET, "/key/list")]
+        {
+            let request = gateway.request(method.clone(), path).bearer_auth(MASTER);
+            let request = if method == Method::POST { request.json(&json!({"model": "m"})) } else { request };
+            let request = from.into_iter().fold(request, |request, from| request.header("x-forwarded-for", from));
+            let answer = gateway.send(request).await;
+            assert_eq!(answer.status, status, "{from:?} {path}: {}", answer.json());
+        }
+    }
+    assert_eq!(provider.requests().len(), 2);
+    assert_eq!(gateway.send(gateway.request(Method::GET, "/health/liveliness")).await.status, 200);
+    gateway.stop().await;
+}

@@ -182,7 +182,6 @@ fn each_mistake_is_named_with_its_place() {
 #[test]
 fn a_restriction_that_is_not_in_force_stops_the_start_unless_it_is_off() {
     for key in [
-        "allowed_ips",
         "admin_only_routes",
         "custom_key_generate",
         "enable_oauth2_proxy_auth",
