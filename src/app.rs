@@ -39,7 +39,7 @@ use crate::proxy::bound::Bound;
 use crate::proxy::connection::Edge;
 use crate::proxy::management::Management;
 use crate::proxy::upstream::Resolver;
-use crate::proxy::{Gateway, body::BodyMemory};
+use crate::proxy::{Gateway, Live, body::BodyMemory};
 use crate::shared_counters::RedisCounters;
 use crate::store::Store;
 use crate::telemetry::{self, Log, Telemetry};
@@ -126,18 +126,8 @@ fn serve_with(source: Source, loaded: Loaded, log: Log) -> Result<()> {
         active: Arc::clone(&active),
     };
 
-    let mut server = Server::new_with_opt_and_conf(None, server_conf(&settings));
-    server.bootstrap();
-    let mut proxy = http_proxy(&server.configuration, gateway);
-    let mut options = HttpServerOptions::default();
-    options.h2_idle_timeout = Some(settings.http.keep_alive);
-    proxy.server_options = Some(options);
-    proxy.h2_options = Some(h2_options());
-    let edge = Edge::new(proxy, Arc::clone(&live), settings.http.max_connections);
-    let mut data = Service::new("data".to_owned(), edge);
-    listen(&mut data, &settings)?;
     let (starts, started) = oneshot::channel();
-    server.add_service(Bound::new(data, settings.listen.data.to_string(), data_socket, starts)?);
+    let server = data_server(&settings, gateway, Arc::clone(&live), data_socket, starts)?;
 
     let admin_listener = settings.listen.admin.as_ref().map(|address| admin::bind(&address.to_string())).transpose()?;
     let metrics = admin::Metrics { telemetry, gate: Arc::clone(&gate), need_key: settings.telemetry.metrics_need_key };
@@ -158,6 +148,28 @@ fn serve_with(source: Source, loaded: Loaded, log: Log) -> Result<()> {
 
     server.run(RunArgs { shutdown_signal: Box::new(stop::Signals { stopping }) });
     Ok(())
+}
+
+/// The data listener, which begins to take connections when the server runs.
+fn data_server(
+    settings: &Settings,
+    gateway: Gateway,
+    live: Arc<ArcSwap<Live>>,
+    socket: TcpListener,
+    starts: oneshot::Sender<()>,
+) -> Result<Server> {
+    let mut server = Server::new_with_opt_and_conf(None, server_conf(settings));
+    server.bootstrap();
+    let mut proxy = http_proxy(&server.configuration, gateway);
+    let mut options = HttpServerOptions::default();
+    options.h2_idle_timeout = Some(settings.http.keep_alive);
+    proxy.server_options = Some(options);
+    proxy.h2_options = Some(h2_options());
+    let edge = Edge::new(proxy, live, settings.http.max_connections);
+    let mut data = Service::new("data".to_owned(), edge);
+    listen(&mut data, settings)?;
+    server.add_service(Bound::new(data, settings.listen.data.to_string(), socket, starts)?);
+    Ok(server)
 }
 
 /// What is counted, with the nodes that share it or without.

@@ -31,7 +31,7 @@ impl Source {
 
     /// A page of a table, in the order of a column that is unique, from behind this value on; empty where there is no such
     /// table.
-    pub(super) async fn page(&self, table: &str, column: &str, after: &str) -> Result<Vec<Document>> {
+    async fn page(&self, table: &str, column: &str, after: &str) -> Result<Vec<Document>> {
         if !self.has(table).await? {
             return Ok(Vec::new());
         }
@@ -42,6 +42,24 @@ impl Source {
         let rows = self.0.query(&sql as &str, &[&after]).await.with_context(|| format!("reading {table}"))?;
         let documents = rows.iter().map(|row| Ok(serde_json::from_str(row.try_get(0)?)?));
         documents.collect::<Result<_>>().with_context(|| format!("reading {table}"))
+    }
+
+    /// Every row of a table, in the order of a column that is unique; a page of them in memory.
+    pub(super) async fn each(
+        &self,
+        table: &str,
+        column: &str,
+        mut take: impl AsyncFnMut(Document) -> Result<()>,
+    ) -> Result<()> {
+        let mut after = String::new();
+        loop {
+            let page = self.page(table, column, &after).await?;
+            let Some(last) = page.last().and_then(|row| text(row, column)) else { return Ok(()) };
+            after = last;
+            for row in page {
+                take(row).await?;
+            }
+        }
     }
 
     /// The row with this value in a column that is unique.
@@ -87,13 +105,13 @@ impl Source {
     }
 
     pub(super) async fn budgets(&self) -> Result<Budgets> {
-        let (mut budgets, mut after) = (Budgets::new(), String::new());
-        loop {
-            let page = self.page("LiteLLM_BudgetTable", "budget_id", &after).await?;
-            let Some(last) = page.last().and_then(|row| text(row, "budget_id")) else { return Ok(budgets) };
-            after = last;
-            budgets.extend(page.into_iter().filter_map(|row| Some((text(&row, "budget_id")?, row))));
-        }
+        let mut budgets = Budgets::new();
+        let take = async |row: Document| {
+            budgets.extend(text(&row, "budget_id").map(|id| (id, row)));
+            Ok(())
+        };
+        self.each("LiteLLM_BudgetTable", "budget_id", take).await?;
+        Ok(budgets)
     }
 }
 

@@ -50,9 +50,10 @@ enum Known {
 impl Import<'_> {
     /// Users and teams before the keys that they bound; keys that are gone before new ones that may have their names.
     pub(super) async fn run(&mut self) -> Result<()> {
-        let budgets = self.source.budgets().await?;
-        self.users(&budgets).await?;
-        self.teams(&budgets).await?;
+        let source = self.source;
+        let budgets = source.budgets().await?;
+        source.each("LiteLLM_UserTable", "user_id", async |row| self.user(&row, &budgets).await).await?;
+        source.each("LiteLLM_TeamTable", "team_id", async |row| self.team(&row, &budgets).await).await?;
         self.gone_keys(&budgets).await?;
         self.keys(&budgets).await?;
         self.replaced_strings().await?;
@@ -69,18 +70,6 @@ impl Import<'_> {
             self.report.not_taken(table, rows, why);
         }
         Ok(())
-    }
-
-    async fn users(&mut self, budgets: &Budgets) -> Result<()> {
-        let mut after = String::new();
-        loop {
-            let page = self.source.page("LiteLLM_UserTable", "user_id", &after).await?;
-            let Some(last) = page.last().and_then(|row| text(row, "user_id")) else { return Ok(()) };
-            after = last;
-            for row in &page {
-                self.user(row, budgets).await?;
-            }
-        }
     }
 
     async fn user(&mut self, row: &Document, budgets: &Budgets) -> Result<()> {
@@ -112,18 +101,6 @@ impl Import<'_> {
             })
         };
         self.follow("user", mark, known, || write(here)).await
-    }
-
-    async fn teams(&mut self, budgets: &Budgets) -> Result<()> {
-        let mut after = String::new();
-        loop {
-            let page = self.source.page("LiteLLM_TeamTable", "team_id", &after).await?;
-            let Some(last) = page.last().and_then(|row| text(row, "team_id")) else { return Ok(()) };
-            after = last;
-            for row in &page {
-                self.team(row, budgets).await?;
-            }
-        }
     }
 
     async fn team(&mut self, row: &Document, budgets: &Budgets) -> Result<()> {
@@ -158,18 +135,12 @@ impl Import<'_> {
     }
 
     async fn keys(&mut self, budgets: &Budgets) -> Result<()> {
-        let (mut after, mut new) = (String::new(), Vec::<NewKey>::new());
-        loop {
-            let page = self.source.page(KEYS, "token", &after).await?;
-            let Some(last) = page.last().and_then(|row| text(row, "token")) else { break };
-            after = last;
-            for row in &page {
-                new.extend(self.key(row, budgets).await?);
-                if new.len() >= BATCH {
-                    self.insert(std::mem::take(&mut new)).await?;
-                }
-            }
-        }
+        let (source, mut new) = (self.source, Vec::<NewKey>::new());
+        let take = async |row: Document| {
+            new.extend(self.key(&row, budgets).await?);
+            if new.len() >= BATCH { self.insert(std::mem::take(&mut new)).await } else { Ok(()) }
+        };
+        source.each(KEYS, "token", take).await?;
         self.insert(new).await
     }
 
@@ -280,24 +251,22 @@ impl Import<'_> {
 
     /// Strings that were replaced there before the first run, and go on working for a while.
     async fn replaced_strings(&mut self) -> Result<()> {
-        let (mut after, now) = (String::new(), now());
-        loop {
-            let page = self.source.page(REPLACED, "token", &after).await?;
-            let Some(last) = page.last().and_then(|row| text(row, "token")) else { return Ok(()) };
-            after = last;
-            for row in &page {
-                let hash = |name| text(row, name).and_then(|text| text.parse::<KeyHash>().ok());
-                let until = moment(row, "revoke_at").ok().flatten().filter(|until| *until > now);
-                let (Some(old), Some(active), Some(until)) = (hash("token"), hash("active_token_id"), until) else {
-                    continue;
-                };
-                let is_new = match self.dry_run {
-                    true => self.admin().successor(old).await?.is_none(),
-                    false => self.store.import_grace(old, active, until).await?,
-                };
-                self.report.count("old key", if is_new { Outcome::New } else { Outcome::Unchanged });
-            }
-        }
+        let source = self.source;
+        source.each(REPLACED, "token", async |row| self.replaced_string(&row).await).await
+    }
+
+    async fn replaced_string(&mut self, row: &Document) -> Result<()> {
+        let hash = |name| text(row, name).and_then(|text| text.parse::<KeyHash>().ok());
+        let until = moment(row, "revoke_at").ok().flatten().filter(|until| *until > now());
+        let (Some(old), Some(active), Some(until)) = (hash("token"), hash("active_token_id"), until) else {
+            return Ok(());
+        };
+        let is_new = match self.dry_run {
+            true => self.admin().successor(old).await?.is_none(),
+            false => self.store.import_grace(old, active, until).await?,
+        };
+        self.report.count("old key", if is_new { Outcome::New } else { Outcome::Unchanged });
+        Ok(())
     }
 
     async fn known(&self, kind: &str, id: &str, print_here: [u8; 32]) -> Result<Known> {
