@@ -30,6 +30,7 @@ use tokio::sync::{Mutex, oneshot, watch};
 
 use crate::background::key_sets::KeySets;
 use crate::background::nodes::Nodes;
+use crate::background::notices::Notices;
 use crate::background::settle::Settling;
 use crate::background::{admin, announce, reload, stop};
 use crate::config::{Loaded, Overrides, Settings, UsageSettings};
@@ -138,6 +139,9 @@ fn serve_with(source: Source, loaded: Loaded, log: Log) -> Result<()> {
     let watching = stopped.clone();
     control.spawn(async move { watched.watch(watching).await });
     control.spawn(Arc::clone(&settling).run());
+    if let Some(notices) = &settings.notices {
+        control.spawn(Notices::new(notices.clone(), store.clone())?.run());
+    }
     let beating = Arc::clone(&nodes);
     control.spawn(async move { beating.run().await });
     let in_force = Arc::new(ArcSwap::from_pointee(settings.clone()));

@@ -6,6 +6,7 @@ pub mod custom;
 pub mod introspection;
 pub mod key_sets;
 pub mod nodes;
+pub mod notices;
 pub mod reload;
 pub mod settle;
 pub mod stop;

@@ -19,6 +19,7 @@ mod known;
 mod listen;
 mod litellm;
 mod models;
+mod notices;
 mod open_paths;
 mod pass_through;
 mod providers;
@@ -53,6 +54,7 @@ pub use self::jwt::{IssuerSettings, JwtSettings, KeySetSettings, KeySettings, Op
 pub use self::key_rules::KeyRules;
 pub use self::listen::{Address, ListenSettings, NotAnAddress, TlsFiles};
 pub use self::models::{ModelSettings, split as provider_of};
+pub use self::notices::NoticeSettings;
 pub use self::pass_through::PassThroughSettings;
 pub use self::providers::{Provider, ProviderKind};
 pub use self::reader::Mistake;
@@ -103,6 +105,8 @@ pub struct Settings {
     pub usage: UsageSettings,
     /// Who counts limits for all nodes; `None`: each enforces its share.
     pub redis: Option<RedisSettings>,
+    /// Who is told of keys that are about to end; `None`: nobody.
+    pub notices: Option<NoticeSettings>,
     /// Log and metrics.
     pub telemetry: TelemetrySettings,
     /// Rules for making keys.
@@ -242,6 +246,7 @@ fn read(
         http: http::read(&general, &own),
         usage,
         redis: redis::read(&own),
+        notices: notices::read(&own),
         telemetry: telemetry::read(&reader, &litellm, &own, overrides),
         keys: key_rules::read(&reader, &general, &litellm),
     };

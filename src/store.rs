@@ -16,6 +16,7 @@ mod keys;
 mod listing;
 mod migrations;
 mod nodes;
+mod notices;
 mod param;
 mod postgres;
 mod row;

@@ -91,6 +91,36 @@ pub(super) fn due_budgets(now: SystemTime, most: i64) -> Statement {
     Statement::fixed(sql, vec![Param::Time(now), Param::Integer(most)])
 }
 
+/// Live keys that end between these two times and of whose end nobody was told yet.
+pub(super) fn ending_keys(now: SystemTime, until: SystemTime, most: i64) -> Statement {
+    let sql = format!(
+        "SELECT {KEY_COLUMNS} FROM virtual_keys k WHERE expires > $1 AND expires <= $2 AND deleted_at IS NULL \
+         AND NOT EXISTS (SELECT 1 FROM expiry_notices n WHERE n.token = k.token AND n.expires = k.expires) \
+         ORDER BY expires, token LIMIT $3"
+    );
+    Statement::fixed(sql, vec![Param::Time(now), Param::Time(until), Param::Integer(most)])
+}
+
+/// Notes that somebody is told of this end; no row: somebody was before.
+pub(super) fn claim_notice(token: KeyHash, expires: SystemTime) -> Statement {
+    Statement::fixed(
+        "INSERT INTO expiry_notices (token, expires) VALUES ($1, $2) ON CONFLICT (token, expires) DO NOTHING \
+         RETURNING token",
+        vec![token.into(), Param::Time(expires)],
+    )
+}
+
+pub(super) fn release_notice(token: KeyHash, expires: SystemTime) -> Statement {
+    Statement::fixed(
+        "DELETE FROM expiry_notices WHERE token = $1 AND expires = $2",
+        vec![token.into(), Param::Time(expires)],
+    )
+}
+
+pub(super) fn forget_notices(before: SystemTime) -> Statement {
+    Statement::fixed("DELETE FROM expiry_notices WHERE expires < $1", vec![Param::Time(before)])
+}
+
 /// Stores a row under its `version`.
 pub(super) fn insert_key(row: &KeyRow) -> Statement {
     let sql = format!(

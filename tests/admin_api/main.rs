@@ -7,5 +7,8 @@
 
 mod lifecycle;
 mod node;
+mod notices;
+#[path = "../support/mod.rs"]
+mod support;
 mod terminal;
 mod tokens;

@@ -234,6 +234,7 @@ portcullis:
         "portcullis.telemetry",
         "portcullis.client_side",
         "portcullis.outbound",
+        "portcullis.notices",
         "portcullis.redis",
         "portcullis.usage",
         "litellm_settings.model_group_settings",
