@@ -8,6 +8,7 @@ mod litellm;
 mod report;
 mod take;
 
+use std::collections::HashSet;
 use std::io::stdout;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -56,6 +57,9 @@ struct LitellmArgs {
     /// Go on until interrupted: follow new, changed and deleted rows, and what is spent there.
     #[arg(long, conflicts_with = "dry_run")]
     watch: bool,
+    /// Delete here what is gone there, even if that is most of all keys.
+    #[arg(long)]
+    delete_many: bool,
     /// Seconds between two looks of --watch.
     #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=3600))]
     every: u64,
@@ -90,16 +94,20 @@ pub fn run(command: ImportCommand) -> Result<ExitCode> {
 }
 
 async fn import(args: &LitellmArgs, store: &Store) -> Result<ExitCode> {
-    let client = read_elsewhere(args.from.expose()).await.context("LiteLLM's database")?;
-    let source = Source::new(Arc::new(client));
     let mut term = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     loop {
-        let mut report = Report::default();
-        Import { source: &source, store, dry_run: args.dry_run, report: &mut report }.run().await?;
-        report.print(args.dry_run, &mut stdout())?;
-        if !args.watch {
-            return Ok(ExitCode::SUCCESS);
+        // A run that is broken off leaves whole rows only.
+        let done = tokio::select! {
+            done = once(args, store) => done,
+            _ = term.recv() => return Ok(ExitCode::SUCCESS),
+            _ = interrupt.recv() => return Ok(ExitCode::SUCCESS),
+        };
+        match done {
+            Ok(()) if !args.watch => return Ok(ExitCode::SUCCESS),
+            Err(error) if !args.watch => return Err(error),
+            Ok(()) => {}
+            Err(error) => eprintln_line(&format!("portcullis: {error:#}; it is tried again")),
         }
         tokio::select! {
             () = sleep(Duration::from_secs(args.every)) => {}
@@ -107,6 +115,22 @@ async fn import(args: &LitellmArgs, store: &Store) -> Result<ExitCode> {
             _ = interrupt.recv() => return Ok(ExitCode::SUCCESS),
         }
     }
+}
+
+async fn once(args: &LitellmArgs, store: &Store) -> Result<()> {
+    let client = read_elsewhere(args.from.expose()).await.context("LiteLLM's database")?;
+    let source = Source::new(Arc::new(client));
+    let mut report = Report::default();
+    let mut import = Import {
+        source: &source,
+        store,
+        dry_run: args.dry_run,
+        delete_many: args.delete_many,
+        report: &mut report,
+        refused: HashSet::new(),
+    };
+    import.run().await?;
+    Ok(report.print(args.dry_run, &mut stdout())?)
 }
 
 fn eprintln_line(text: &str) {

@@ -306,16 +306,55 @@ async fn a_watching_import_follows_until_it_is_told_to_end() {
     let mut watching: Child =
         scene.command(&["--watch", "--every", "1"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     scene.key("sk-first-0123456789", &[("spend", "0")]).await;
+    scene.key("sk-second-0123456789", &[("spend", "0")]).await;
     let status = async |wanted: u16| {
         let seen = async { while scene.chat("sk-first-0123456789", "m").await.status != wanted {} };
         portcullis_bench::within("what was done there", seen).await;
     };
     status(200).await;
-    scene.sql(r#"DELETE FROM "LiteLLM_VerificationToken""#).await;
+    let first = KeyHash::of("sk-first-0123456789");
+    scene.sql(&format!(r#"DELETE FROM "LiteLLM_VerificationToken" WHERE token = '{first}'"#)).await;
     status(401).await;
     let pid = watching.id().unwrap().to_string();
     assert!(Command::new("kill").args(["-TERM", &pid]).status().await.unwrap().success());
     let ended = portcullis_bench::within("its end", watching.wait()).await.unwrap();
     assert!(ended.success());
+    scene.gateway.stop().await;
+}
+
+/// Nothing that goes wrong in the source opens a key here, brings back what was deleted, or ends everybody's keys.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_accident_in_the_source_is_none_here() {
+    let scene = Scene::new().await;
+    scene
+        .sql(
+            r#"INSERT INTO "LiteLLM_TeamTable" (team_id, models, max_budget) VALUES ('bad', '{n}', -5), ('red', '{n}', NULL);
+               INSERT INTO "LiteLLM_UserTable" (user_id, models, max_budget) VALUES ('odd', '{n}', -1), ('ann', '{n}', NULL);
+               INSERT INTO "LiteLLM_VerificationToken" (token) VALUES ('sk-clear-text-0123456789')"#,
+        )
+        .await;
+    scene.key("sk-of-bad-0123456789", &[("team_id", "'bad'")]).await;
+    scene.key("sk-of-odd-0123456789", &[("user_id", "'odd'")]).await;
+    scene.key("sk-of-red-0123456789", &[("team_id", "'red'")]).await;
+    scene.key("sk-plain-0123456789", &[("spend", "0")]).await;
+    let printed = scene.import(&[]).await;
+    assert!(!printed.contains("sk-clear-text"), "{printed}");
+    assert_eq!((count(&printed, "key", "new"), count(&printed, "key", "not taken")), (2, 3), "{printed}");
+    for key in ["sk-of-bad-0123456789", "sk-of-odd-0123456789"] {
+        assert_eq!(scene.chat(key, "m").await.status, 401, "{key}: what bounded it is not here");
+    }
+    for (path, body) in [("/team/delete", json!({"team_ids": ["red"]})), ("/user/delete", json!({"user_ids": ["ann"]}))]
+    {
+        assert_eq!(scene.manage(path, body).await.status, 200);
+    }
+    let printed = scene.import(&[]).await;
+    assert_eq!((count(&printed, "team", "new"), count(&printed, "user", "new")), (0, 0), "{printed}");
+    assert_eq!((count(&printed, "team", "kept as it is here"), count(&printed, "user", "kept as it is here")), (1, 1));
+
+    scene.sql(r#"DELETE FROM "LiteLLM_VerificationToken""#).await;
+    assert!(scene.import(&[]).await.contains("--delete-many"));
+    assert_eq!(scene.chat("sk-plain-0123456789", "m").await.status, 200);
+    scene.import(&["--delete-many"]).await;
+    assert_eq!(scene.chat("sk-plain-0123456789", "m").await.status, 401);
     scene.gateway.stop().await;
 }

@@ -45,7 +45,7 @@ impl Report {
         *self.counts.entry((kind, outcome)).or_default() += 1;
     }
 
-    /// A row that was kept or not taken. `what` never holds a key string: there is none in the source.
+    /// A row that was kept or not taken. `what` never holds a key string.
     pub(super) fn because(&mut self, kind: &'static str, outcome: Outcome, what: &str, why: &str) {
         self.count(kind, outcome);
         if self.reasons.len() < MOST_REASONS {

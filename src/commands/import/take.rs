@@ -1,5 +1,6 @@
 //! One run of an import: row by row what is new, what has changed, and what must stay as it is here.
 
+use std::collections::HashSet;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
@@ -16,6 +17,9 @@ use crate::store::{ImportMark, ImportWrite, Store};
 
 /// Who did it, in rows and in the audit log.
 const ACTOR: &str = "import litellm";
+
+/// So many keys may be gone whatever their share of all is.
+const FEW: usize = 10;
 
 /// New keys in one transaction.
 const BATCH: usize = 200;
@@ -34,7 +38,11 @@ pub(super) struct Import<'a> {
     pub(super) source: &'a Source,
     pub(super) store: &'a Store,
     pub(super) dry_run: bool,
+    /// Whether most of the keys may be deleted at once.
+    pub(super) delete_many: bool,
     pub(super) report: &'a mut Report,
+    /// Teams and users of the source that are not here: a key of theirs would lose what bounds it.
+    pub(super) refused: HashSet<String>,
 }
 
 type NewKey = (KeyRow, ImportMark, AuditRow);
@@ -82,11 +90,15 @@ impl Import<'_> {
             Ok(user) => user,
             Err(why) => {
                 self.report.because("user", Outcome::Refused, &id, &why);
+                self.refused.insert(format!("user {id}"));
                 return Ok(());
             }
         };
         let mark = mark(&id, user_print(&user), user.spend);
         let Some(here) = self.admin().user(&id).await? else {
+            if self.was_deleted_here("user", &id).await? {
+                return Ok(());
+            }
             let audit = audit("created", "user", &id, json!({ "user_role": user.role }));
             return self.write("user", Outcome::New, ImportWrite::NewUser(user), &mark, 0.0, &audit).await;
         };
@@ -113,11 +125,15 @@ impl Import<'_> {
             Ok(team) => team,
             Err(why) => {
                 self.report.because("team", Outcome::Refused, &id, &why);
+                self.refused.insert(format!("team {id}"));
                 return Ok(());
             }
         };
         let mark = mark(&id, team_print(&team), team.spend);
         let Some(here) = self.admin().team(&id).await? else {
+            if self.was_deleted_here("team", &id).await? {
+                return Ok(());
+            }
             let audit = audit("created", "team", &id, json!({ "team_alias": team.team_alias, "models": team.models }));
             return self.write("team", Outcome::New, ImportWrite::NewTeam(team), &mark, 0.0, &audit).await;
         };
@@ -154,10 +170,20 @@ impl Import<'_> {
         let key = match litellm::key(row, budgets) {
             Ok(key) => key,
             Err(why) => {
-                self.report.because("key", Outcome::Refused, &id, &why);
+                // What is no hash may be a key string.
+                let what = if id.parse::<KeyHash>().is_ok() { &*id } else { "without a hash" };
+                self.report.because("key", Outcome::Refused, what, &why);
                 return Ok(None);
             }
         };
+        let bounds = [("team", &key.team_id), ("user", &key.user_id)];
+        let lost = bounds
+            .into_iter()
+            .find(|(kind, of)| of.as_ref().is_some_and(|of| self.refused.contains(&format!("{kind} {of}"))));
+        if let Some((kind, _)) = lost {
+            self.report.because("key", Outcome::Refused, &id, &format!("its {kind} was not taken, and bounds it"));
+            return Ok(None);
+        }
         let mark = mark(&id, key_print(&key), key.spend);
         let Some(here) = self.admin().key(key.token).await? else {
             if self.admin().successor(key.token).await?.is_some() {
@@ -201,17 +227,41 @@ impl Import<'_> {
 
     /// Keys that were taken over and are not there any more: replaced there, or deleted.
     async fn gone_keys(&mut self, budgets: &Budgets) -> Result<()> {
-        let mut after = String::new();
+        let (mut after, mut gone, mut known) = (String::new(), Vec::new(), 0);
         loop {
             let marks = self.store.import_marks("key", &after, PAGE as u32).await?;
-            let Some(last) = marks.last() else { return Ok(()) };
+            let Some(last) = marks.last() else { break };
             after.clone_from(&last.object_id);
             let ids: Vec<String> = marks.iter().map(|mark| mark.object_id.clone()).collect();
             let there = self.source.those_of(KEYS, "token", &ids).await?;
-            for mark in marks.into_iter().filter(|mark| !there.contains(&mark.object_id)) {
-                self.gone(&mark, budgets).await?;
+            for mark in marks {
+                let Some(token) = mark.object_id.parse::<KeyHash>().ok() else { continue };
+                let lives = self.admin().key(token).await?.is_some_and(|row| row.deleted_at.is_none());
+                known += usize::from(lives);
+                if lives && !there.contains(&mark.object_id) {
+                    gone.push(mark);
+                }
             }
         }
+        // A database that was emptied, or is another one, must not end everybody's keys.
+        if gone.len() > FEW.min(known.saturating_sub(1)) && gone.len() * 2 > known && !self.delete_many {
+            let why = "most keys are gone there: if that is meant, say --delete-many";
+            gone.iter().for_each(|mark| self.report.because("key", Outcome::Kept, &mark.object_id, why));
+            return Ok(());
+        }
+        for mark in gone {
+            self.gone(&mark, budgets).await?;
+        }
+        Ok(())
+    }
+
+    /// Whoever deleted here what was taken over wants it to stay so.
+    async fn was_deleted_here(&mut self, kind: &'static str, id: &str) -> Result<bool> {
+        let is_marked = self.store.import_mark(kind, id).await?.is_some();
+        if is_marked {
+            self.report.because(kind, Outcome::Kept, id, "it was deleted here");
+        }
+        Ok(is_marked)
     }
 
     async fn gone(&mut self, mark: &ImportMark, budgets: &Budgets) -> Result<()> {
