@@ -65,9 +65,6 @@ struct Inner {
     patience: Duration,
     /// `None` while it is not asked.
     link: ArcSwapOption<Link>,
-    lost: Notify,
-    /// Questions without an answer, one after another.
-    unanswered: AtomicU32,
     ledger: Mutex<Ledger>,
     /// There is something to be told.
     woken: Notify,
@@ -81,6 +78,11 @@ struct Link {
     node: String,
     /// Names what the server remembers: another name means that it began with nothing.
     memory: String,
+    /// Questions without an answer, one after another. Of this connection: one that was put to the last one and is late says
+    /// nothing against it.
+    unanswered: AtomicU32,
+    /// It is not asked any more.
+    lost: Notify,
 }
 
 /// After so many questions without an answer it is not asked for a while.
@@ -110,8 +112,6 @@ impl RedisCounters {
             space: format!("{{{}}}", settings.namespace), // in braces: all names in one slot
             patience: settings.patience,
             link: ArcSwapOption::empty(),
-            lost: Notify::new(),
-            unanswered: AtomicU32::new(0),
             ledger: Mutex::default(),
             woken: Notify::new(),
             take: script(include_str!("shared_counters/take.lua")),
@@ -135,7 +135,6 @@ impl RedisCounters {
                         sleep(rest_of_minute()).await;
                         continue;
                     }
-                    self.0.unanswered.store(0, Ordering::Release);
                     self.0.link.store(Some(Arc::clone(&link)));
                     tracing::info!("limits are counted with the other nodes");
                     let cause = self.0.tell(&link).await;
@@ -158,7 +157,13 @@ impl Inner {
         let config = AsyncConnectionConfig::new().set_connection_timeout(Some(LONG)).set_response_timeout(Some(LONG));
         let connection = self.client.get_multiplexed_async_connection_with_config(&config).await?;
         let random = || format!("{:032x}", rand::random::<u128>());
-        let mut link = Link { connection, node: random(), memory: String::new() };
+        let mut link = Link {
+            connection,
+            node: random(),
+            memory: String::new(),
+            unanswered: AtomicU32::new(0),
+            lost: Notify::new(),
+        };
         let (nodes, memory) = (format!("{}:nodes", self.space), format!("{}:memory", self.space));
         let mut probe = redis::pipe();
         probe.cmd("SET").arg(&memory).arg(random()).arg("NX").ignore().get(&memory);
@@ -176,7 +181,7 @@ impl Inner {
         let mut beats = interval(BEAT);
         loop {
             tokio::select! {
-                () = self.lost.notified() => return "questions are not answered in time".to_owned(),
+                () = link.lost.notified() => return "questions are not answered in time".to_owned(),
                 () = self.woken.notified() => {}
                 _ = beats.tick() => {}
             }
@@ -243,9 +248,11 @@ impl Inner {
     }
 
     /// It is not asked until it answers a probe.
-    fn is_lost(&self) {
-        if self.link.swap(None).is_some() {
-            self.lost.notify_one();
+    fn is_lost(&self, link: &Arc<Link>) {
+        let current = self.link.load();
+        if current.as_ref().is_some_and(|current| Arc::ptr_eq(current, link)) {
+            self.link.store(None);
+            link.lost.notify_one();
         }
     }
 }
@@ -256,26 +263,26 @@ impl SharedCounters for RedisCounters {
             let inner = &self.0;
             let link = inner.link.load_full().ok_or(Unreachable)?;
             let (answers, answered) = oneshot::channel();
-            let (counters, asked) = (self.clone(), asked.to_vec());
+            let (counters, asked, asking) = (self.clone(), asked.to_vec(), Arc::clone(&link));
             // By itself, so that an answer is taken note of that comes too late, or for somebody who has gone away.
             tokio::spawn(async move {
-                let answer = counters.0.ask(&link, &asked).await;
+                let answer = counters.0.ask(&asking, &asked).await;
                 if let Err(Ok(Verdict::Taken)) = answers.send(answer) {
                     asked.iter().for_each(|limit| counters.give_back(limit));
                 }
             });
             match timeout(inner.patience, answered).await {
                 Ok(Ok(Ok(verdict))) => {
-                    inner.unanswered.store(0, Ordering::Release);
+                    link.unanswered.store(0, Ordering::Release);
                     Ok(verdict)
                 }
                 Ok(_) => {
-                    inner.is_lost();
+                    inner.is_lost(&link);
                     Err(Unreachable)
                 }
                 Err(_) => {
-                    if inner.unanswered.fetch_add(1, Ordering::AcqRel) + 1 >= MOST_UNANSWERED {
-                        inner.is_lost();
+                    if link.unanswered.fetch_add(1, Ordering::AcqRel) + 1 >= MOST_UNANSWERED {
+                        inner.is_lost(&link);
                     }
                     Err(Unreachable)
                 }

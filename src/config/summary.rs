@@ -48,6 +48,15 @@ impl Settings {
         if self.open_sources != OpenSources::default() {
             lines.push("addresses: only those of general_settings.allowed_ips".to_owned());
         }
+        lines.push(match &self.redis {
+            Some(redis) => {
+                format!("limits: counted for all nodes in Redis, asked for at most {} ms", redis.patience.as_millis())
+            }
+            None => "limits: shared among the nodes of this store".to_owned(),
+        });
+        if let Some(notices) = &self.notices {
+            lines.push(format!("notices: of keys that end within {}", seconds(notices.before)));
+        }
         if let Some(header) = &slots.key_header {
             lines.push(format!("first key header: {header}"));
         }
