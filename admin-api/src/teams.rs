@@ -18,7 +18,7 @@ use crate::audit::redacted;
 use crate::authenticate::Caller;
 use crate::keys::ATTEMPTS;
 use crate::keys::fields::Place;
-use crate::keys::values::{UNKEEPABLE, judge_fields, keep, replace, reset_at, text};
+use crate::keys::values::{UNKEEPABLE, id, judge_fields, keep, replace, reset_at};
 use crate::problem::{FieldProblem, Problem};
 use crate::store::{AuditRow, MemberChange, MemberRole, StoreError, TeamMember, TeamRow, is_keepable};
 use crate::teams::fields::TEAM_FIELDS;
@@ -110,8 +110,8 @@ fn judge(given: &Map<String, Value>, now: SystemTime) -> Result<(), Problem> {
 fn apply(row: &mut TeamRow, given: &Map<String, Value>, now: SystemTime) -> Result<(), Problem> {
     for (name, value) in given {
         match name.as_str() {
-            "team_alias" => row.team_alias = text(value).filter(|alias| !alias.is_empty()),
-            "organization_id" => row.organization_id = text(value),
+            "team_alias" => row.team_alias = id(value),
+            "organization_id" => row.organization_id = id(value),
             "models" => replace(&mut row.models, value),
             "blocked" => row.blocked = value.as_bool().unwrap_or(row.blocked),
             _ => keep(&mut row.settings, name, value),

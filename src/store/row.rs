@@ -206,9 +206,10 @@ pub(super) fn key_record(row: &Row<'_>) -> Read<KeyRecord> {
         id,
         limits: settings.limits(row.real(12)?, row.integer(13)?).of("key", id),
         alias: row.text(1)?.map(Into::into),
-        user_id: row.text(2)?.map(Into::into),
-        team_id: row.text(3)?.map(Into::into),
-        organization_id: row.text(4)?.map(Into::into),
+        // The empty name is nobody's: what bounds a key of no team would not bound one of the team "".
+        user_id: row.text(2)?.filter(|id| !id.is_empty()).map(Into::into),
+        team_id: row.text(3)?.filter(|id| !id.is_empty()).map(Into::into),
+        organization_id: row.text(4)?.filter(|id| !id.is_empty()).map(Into::into),
         policy: Policy::new(&models, &routes, aliases),
         expires: [expires, revoked].into_iter().flatten().min(),
         blocked: row.truth(9)?.unwrap_or(false),

@@ -68,10 +68,10 @@ pub(crate) fn judge_fields(fields: &[Field], given: &Map<String, Value>, now: Sy
 pub(crate) fn apply(row: &mut KeyRow, given: &Map<String, Value>, now: SystemTime) -> Result<(), Problem> {
     for (name, value) in given {
         match name.as_str() {
-            "key_alias" => row.key_alias = text(value).filter(|alias| !alias.is_empty()),
-            "user_id" => row.user_id = text(value),
-            "team_id" => row.team_id = text(value),
-            "organization_id" => row.organization_id = text(value),
+            "key_alias" => row.key_alias = id(value),
+            "user_id" => row.user_id = id(value),
+            "team_id" => row.team_id = id(value),
+            "organization_id" => row.organization_id = id(value),
             "models" => replace(&mut row.models, value),
             "allowed_routes" => replace(&mut row.allowed_routes, value),
             "aliases" => replace(&mut row.aliases, value),
@@ -139,6 +139,11 @@ fn preset(row: &mut KeyRow, kind: &str) {
 
 pub(crate) fn text(value: &Value) -> Option<String> {
     value.as_str().map(str::to_owned)
+}
+
+/// The name of something; an empty text names nothing.
+pub(crate) fn id(value: &Value) -> Option<String> {
+    text(value).filter(|name| !name.is_empty())
 }
 
 /// The types were checked, so what does not fit is null, and null leaves the list as it is.

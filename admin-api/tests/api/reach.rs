@@ -304,3 +304,24 @@ async fn a_key_that_ends_makes_keys_that_end_before_it() {
     let ends = holder(&scene.api, &hour).await.unwrap().expires.unwrap();
     assert!(ends <= SystemTime::now() + Duration::from_secs(3_600));
 }
+
+/// An empty name is nobody's. A key of the team "" would be bounded neither by a team, of which there is none, nor by its
+/// owner, whose models do not count for keys of a team.
+#[tokio::test]
+async fn an_empty_name_of_a_team_leaves_a_key_within_what_its_owner_has() {
+    let scene = Scene::new().await;
+    scene.api.post("/user/update", json!({"user_id": "ann", "models": ["a"]})).await.ok();
+    let update = json!({"key": scene.ann, "team_id": ""});
+    assert_eq!(scene.post(&scene.ann, "/key/update", update).await.status, 200, "it changes nothing");
+    let made = scene.post(&scene.ann, "/key/generate", json!({"team_id": ""})).await.ok();
+    for key in [made["key"].as_str().unwrap(), &scene.ann] {
+        let row = scene.api.store.row(key).unwrap();
+        assert_eq!((row.user_id.as_deref(), row.team_id), (Some("ann"), None));
+        let opens = Principal::Key(holder(&scene.api, key).await.unwrap());
+        let groups = AccessGroups::default();
+        assert_eq!(["a", "b"].map(|model| opens.allows_model(model, &groups)), [true, false]);
+    }
+    let nobodys = scene.api.key(json!({"user_id": "", "organization_id": ""})).await;
+    let row = scene.api.store.row(&nobodys).unwrap();
+    assert_eq!((row.user_id, row.organization_id), (None, None));
+}
