@@ -4,8 +4,11 @@
 //! gets by a key that they make or change what they have not got themselves. That a key never opens more than its owner or
 //! its team may is the decision's doing; here it is about the credential that asks, which may have bounds of its own.
 
-use portcullis_filters::policy::matches_pattern;
-use portcullis_filters::principal::{Principal, Role};
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+use portcullis_filters::policy::Policy;
+use portcullis_filters::principal::{CustomPrincipal, Principal, Role};
 use serde_json::{Map, Value};
 
 use crate::AdminState;
@@ -199,32 +202,59 @@ impl Caller {
         Ok(())
     }
 
-    /// Refuses a key that opens more than the key by which its maker comes. Limits are not compared: two keys with the same
-    /// one have twice as much.
+    /// Refuses a key that opens more than the key or the identity by which its maker comes. Limits are not compared: two keys
+    /// with the same one have twice as much.
     pub(crate) async fn grants(&self, state: &AdminState, row: &KeyRow) -> Result<(), Problem> {
-        let (false, Some(own)) = (self.is_operator(), self.principal.key()) else { return Ok(()) };
-        let own = state.store.key(own.id).await?.ok_or_else(Problem::key_not_found)?;
-        let limited = own.settings.iter().any(|(name, value)| LIMITS.contains(&name.as_str()) && !value.is_null());
-        if limited || !own.allowed_routes.is_empty() {
+        if self.is_operator() {
+            return Ok(());
+        }
+        let own = match &self.principal {
+            Principal::Key(key) => Bounds::of_key(&state.store.key(key.id).await?.ok_or_else(Problem::key_not_found)?),
+            Principal::Custom(custom) => Bounds::of_identity(custom),
+            // The master key is the operator's, and no token that is not makes keys.
+            Principal::Master | Principal::Token(_) => return Err(Problem::not_yours()),
+        };
+        if own.is_limited || !own.policies.iter().all(Policy::leaves_routes) {
             return Err(Problem::forbidden("A key with limits of its own makes and changes no keys".to_owned()));
         }
-        let opens_all =
-            own.models.is_empty() || own.models.iter().any(|name| name == "*" || name == "all-proxy-models");
-        // A word that stands for models is no model's name, whatever it begins with.
-        let is_word = |name: &str| ["*", "all-proxy-models", "all-team-models"].contains(&name);
-        let covers = |own: &String, name: &String| own == name || (matches_pattern(own, name) && !is_word(name));
-        let within = |name: &String| own.models.iter().any(|own| covers(own, name));
-        if !opens_all && (row.models.is_empty() || !row.models.iter().all(within)) {
-            return Err(Problem::forbidden(format!(
-                "models: at most those of the key in use: {}",
-                own.models.join(", ")
-            )));
+        let is_group = groups(state);
+        if !own.policies.iter().all(|policy| policy.covers_models(&row.models, &is_group)) {
+            return Err(Problem::forbidden("models: at most those of the key in use".to_owned()));
         }
         if own.expires.is_some_and(|end| row.expires.is_none_or(|later| later > end)) {
             return Err(Problem::forbidden("duration: at most as long as the key in use".to_owned()));
         }
         Ok(())
     }
+}
+
+/// What bounds the credential by which somebody comes, beside what bounds them or their team.
+struct Bounds {
+    policies: Vec<Policy>,
+    expires: Option<SystemTime>,
+    is_limited: bool,
+}
+
+impl Bounds {
+    fn of_key(key: &KeyRow) -> Self {
+        Self {
+            policies: vec![Policy::new(&key.models, &key.allowed_routes, BTreeMap::new())],
+            expires: key.expires,
+            is_limited: key.settings.iter().any(|(name, value)| LIMITS.contains(&name.as_str()) && !value.is_null()),
+        }
+    }
+
+    /// The team's own bounds count too: what its member makes is perhaps no key of the team.
+    fn of_identity(custom: &CustomPrincipal) -> Self {
+        let of_team = custom.team.iter().any(|team| team.limits().next().is_some());
+        Self { policies: custom.policies.clone(), expires: custom.expires, is_limited: custom.is_limited || of_team }
+    }
+}
+
+/// Tells the names that stand for several of the models that are served.
+fn groups(state: &AdminState) -> impl Fn(&str) -> bool {
+    let served = (state.models)();
+    move |name| served.iter().flat_map(|model| &model.access_groups).any(|group| group == name)
 }
 
 /// What two keys have twice.

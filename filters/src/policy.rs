@@ -287,6 +287,20 @@ impl Policy {
         self.any(|rules| rules.routes.as_ref().is_none_or(|list| list.iter().any(|rule| rule.allows_management(path))))
     }
 
+    /// Whether a row with this list of models would open nothing that is not open here. `is_group` tells the names that stand
+    /// for others: what such a name begins with says nothing of what it opens.
+    #[must_use]
+    pub fn covers_models(&self, models: &[String], is_group: impl Fn(&str) -> bool) -> bool {
+        let asked = Rules::new((!models.is_empty()).then_some(models), None);
+        self.any(|rules| rules.covers_models(&asked, &is_group))
+    }
+
+    /// Whether it leaves the routes to the role.
+    #[must_use]
+    pub fn leaves_routes(&self) -> bool {
+        self.any(|rules| rules.routes.is_none())
+    }
+
     fn any(&self, allows: impl Fn(&Rules) -> bool) -> bool {
         self.0.as_deref().is_none_or(|alternatives| alternatives.iter().any(allows))
     }
@@ -353,6 +367,14 @@ impl Rules {
         let Some(granted) = &self.models else { return true };
         let member_of = groups.of(model);
         granted.iter().any(|grant| matches_pattern(grant, model) || member_of.contains(grant))
+    }
+
+    /// What a team opens is left to it in one place and not in another, so here nobody's `all-team-models` covers another's.
+    fn covers_models(&self, asked: &Self, is_group: &impl Fn(&str) -> bool) -> bool {
+        let Some(granted) = &self.models else { return true };
+        let Some(names) = asked.models.as_ref().filter(|_| !asked.all_of_team) else { return false };
+        let covers = |grant: &String, name: &String| grant == name || (matches_pattern(grant, name) && !is_group(name));
+        names.iter().all(|name| granted.iter().any(|grant| covers(grant, name)))
     }
 
     fn allows_route(&self, endpoint: &Endpoint) -> bool {

@@ -157,6 +157,8 @@ pub struct CustomPrincipal {
     pub expires: Option<SystemTime>,
     /// How fast it may be used, as the answer says; every one of them counts.
     pub limits: Vec<Limit>,
+    /// Whether the answer names a limit or a budget of any kind, in force or not: nobody like that makes keys without one.
+    pub is_limited: bool,
     /// How fast the user may call, and for how much; from their row, where that counts.
     pub limits_of_user: Option<Arc<[Limit]>>,
     /// The team, where what is kept of it counts.

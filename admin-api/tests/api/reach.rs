@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use http::Method;
+use portcullis_admin_api::Authenticated;
+use portcullis_filters::authn::custom::CustomIdentity;
 use portcullis_filters::authn::virtual_key::{KeyHash, KeyStore};
 use portcullis_filters::directory::Directory;
 use portcullis_filters::policy::AccessGroups;
@@ -11,7 +13,7 @@ use portcullis_filters::principal::{KeyHolder, Principal};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::harness::{Answer, Api};
+use crate::harness::{Answer, Api, request};
 
 /// Ann and Bob have keys of their own; the chief administers the team `t`, to which Mem belongs.
 struct Scene {
@@ -324,4 +326,39 @@ async fn an_empty_name_of_a_team_leaves_a_key_within_what_its_owner_has() {
     let nobodys = scene.api.key(json!({"user_id": "", "organization_id": ""})).await;
     let row = scene.api.store.row(&nobodys).unwrap();
     assert_eq!((row.user_id, row.organization_id), (None, None));
+}
+
+/// Whom the operator's own code vouches for has the bounds of its answer, and so have the keys that they make.
+#[tokio::test]
+async fn an_identity_of_own_code_makes_keys_within_what_its_answer_says() {
+    let api = Api::new();
+    let hour = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs() + 3_600;
+    for (bounds, asked, status) in [
+        (json!({}), json!({}), 200),
+        (json!({"models": ["a", "b*"]}), json!({"models": ["a", "bc", "b*"]}), 200),
+        (json!({"models": ["a"]}), json!({}), 403),
+        (json!({"models": ["a"]}), json!({"models": ["*"]}), 403),
+        (json!({"models": ["a"]}), json!({"models": ["all-team-models"]}), 403),
+        (json!({"models": ["a"]}), json!({"models": ["no-default-models"]}), 200),
+        // The name of an access group, which opens what does not begin with b.
+        (json!({"models": ["b*"]}), json!({"models": ["beta"]}), 403),
+        (json!({"models": ["beta"]}), json!({"models": ["beta"]}), 200),
+        (json!({"models": ["a"], "team_models": ["b"]}), json!({"models": ["a"]}), 403),
+        (json!({"allowed_routes": ["/key/generate", "/v1/chat/completions"]}), json!({}), 403),
+        (json!({"expires": hour}), json!({}), 403),
+        (json!({"expires": hour}), json!({"duration": "30m"}), 200),
+        (json!({"rpm_limit": 5}), json!({"rpm_limit": 5}), 403),
+        (json!({"max_budget": 5, "spend": 1}), json!({}), 403),
+        (json!({"team_max_budget": 5}), json!({}), 403),
+        (json!({"rpm_limit_per_model": {"a": 1}}), json!({}), 403),
+        (json!({"end_user_max_budget": 5}), json!({}), 403),
+    ] {
+        let mut said = bounds.clone();
+        (said["user_role"], said["user_id"]) = (json!("internal_user"), json!("somebody"));
+        let identity = CustomIdentity::read(said.to_string().as_bytes(), Some("theirs")).unwrap();
+        let mut request = request(Method::POST, "/key/generate", None, asked.to_string());
+        request.extensions_mut().insert(Authenticated(Principal::Custom(identity.principal)));
+        let answer = api.send(request).await;
+        assert_eq!(answer.status, status, "{bounds} {asked}: {}", answer.text);
+    }
 }

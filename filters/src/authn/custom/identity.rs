@@ -58,6 +58,7 @@ impl CustomIdentity {
             management: management(role, &form.allowed_routes),
             expires: form.expires()?,
             limits: form.limits(key),
+            is_limited: form.is_limited(key),
             user_id,
             limits_of_user: None,
             team: None,

@@ -108,12 +108,7 @@ impl Form {
         if self.blocked == Some(true) || self.team_blocked == Some(true) {
             return Ok(Some(Denial::BlockedKey));
         }
-        let budgets = [
-            ("key", self.max_budget, self.spend),
-            ("user", self.user_max_budget, self.user_spend),
-            ("team", self.team_max_budget, self.team_spend),
-            ("organization", self.organization_max_budget, self.organization_spend),
-        ];
+        let budgets = self.budgets();
         let spent_of = |scope| Ok(Some(Denial::OverBudget(LimitName { scope, field: "max_budget" })));
         let spent = |(_, most, spent): &(_, Option<f64>, Option<f64>)| {
             most.is_some_and(|most| spent.unwrap_or_default() >= most)
@@ -125,6 +120,22 @@ impl Form {
             return spent_of("end_user");
         }
         Ok(None)
+    }
+
+    /// Whose, how much, and what of it was spent.
+    fn budgets(&self) -> [(&'static str, Option<f64>, Option<f64>); 4] {
+        [
+            ("key", self.max_budget, self.spend),
+            ("user", self.user_max_budget, self.user_spend),
+            ("team", self.team_max_budget, self.team_spend),
+            ("organization", self.organization_max_budget, self.organization_spend),
+        ]
+    }
+
+    /// Whether anything bounds how fast it may be used, or for how much.
+    pub(super) fn is_limited(&self, key: KeyHash) -> bool {
+        let has_budget = self.budgets().iter().any(|(_, most, _)| most.is_some());
+        has_budget || !self.limits(key).is_empty() || !self.unenforced().is_empty()
     }
 
     /// Each is counted under a name of its own: the credential's, the user's, the team's, the customer's.
