@@ -125,6 +125,7 @@ impl Change<TeamRow> {
         let read = row.version;
         let mut row = TeamRow { version: read.saturating_add(1), ..team_as_kept(row) };
         let mut steps = vec![must(people::update_team(read, &row), StoreError::Conflict)];
+        let mut also = None;
         for change in changes {
             row.members.retain(|member| member.user_id != *change.user_id());
             match change {
@@ -133,13 +134,19 @@ impl Change<TeamRow> {
                     row.members.push(TeamMember { sets_spend: false, ..member.clone() });
                 }
                 MemberChange::Remove(user_id) => steps.push(may(people::remove_member(&row.team_id, user_id))),
+                MemberChange::Expel(user_id) => {
+                    let keys = KeysOf::Member(&row.team_id, user_id);
+                    steps.push(may(people::remove_member(&row.team_id, user_id)));
+                    steps.push(may(people::delete_keys(keys, row.updated_at, &row.updated_by)));
+                    also = Some(people::hashes_of(keys));
+                }
             }
         }
         row.members.sort_by(|one, other| one.user_id.cmp(&other.user_id));
         row.sets_spend = false;
         steps.push(may(statement::insert_audit(audit)));
         let touched = Touched::Records(names_of(&row.team_id, [&row.team_alias, known_as]));
-        Self { steps, touched, also: None, answer: Box::new(|_| row) }
+        Self { steps, touched, also, answer: Box::new(|_| row) }
     }
 }
 

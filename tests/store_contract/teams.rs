@@ -13,6 +13,7 @@ crate::contract!(
     one_of_many_writers_of_a_team_wins,
     a_team_is_known_by_every_name_that_it_has_and_had,
     a_deleted_team_takes_its_keys_with_it,
+    somebody_who_is_expelled_leaves_their_keys_of_the_team,
     more_keys_than_a_message_names_end_with_their_team,
     teams_are_listed_by_what_they_are,
 );
@@ -158,6 +159,37 @@ async fn a_deleted_team_takes_its_keys_with_it(place: Place) {
         assert_eq!((kept.deleted_at, kept.deleted_by.as_deref(), kept.version), (Some(at(9)), Some("ender"), 2));
     }
     assert!(one.find(hash("other")).await.unwrap().is_some() && !one.knows(TeamName::Id("t")).await);
+}
+
+async fn somebody_who_is_expelled_leaves_their_keys_of_the_team(place: Place) {
+    let (one, two) = (place.node(), place.node());
+    let members = vec![member("ada", MemberRole::User), member("bob", MemberRole::User)];
+    let made = one.make(TeamRow { members, ..team("t") }).await.unwrap();
+    let of = |name: &str, team: Option<&str>, user: &str| KeyRow {
+        team_id: team.map(str::to_owned),
+        user_id: Some(user.to_owned()),
+        ..row(name)
+    };
+    let keys = [
+        of("theirs", Some("t"), "ada"),
+        of("own", None, "ada"),
+        of("elsewhere", Some("u"), "ada"),
+        of("another", Some("t"), "bob"),
+    ];
+    for key in keys {
+        let key = one.insert(key).await.unwrap().token;
+        two.until(key, |found| matches!(found, Ok(Some(_)))).await;
+    }
+    let row = TeamRow { updated_at: at(9), updated_by: Some("ender".to_owned()), ..made };
+    let left = one.change(row, vec![MemberChange::Expel("ada".to_owned())]).await.unwrap();
+    assert_eq!(left.members, [member("bob", MemberRole::User)]);
+    assert_eq!(one.find(hash("theirs")).await, Ok(None), "at once where it is done");
+    two.until(hash("theirs"), |found| *found == Ok(None)).await;
+    let kept = one.admin.key(hash("theirs")).await.unwrap().unwrap();
+    assert_eq!((kept.deleted_at, kept.deleted_by.as_deref(), kept.version), (Some(at(9)), Some("ender"), 2));
+    for key in ["own", "elsewhere", "another"] {
+        assert!(one.find(hash(key)).await.unwrap().is_some(), "{key}");
+    }
 }
 
 async fn more_keys_than_a_message_names_end_with_their_team(place: Place) {

@@ -102,6 +102,9 @@ pub enum MemberChange {
     Put(TeamMember),
     /// Takes somebody out.
     Remove(String),
+    /// Takes somebody out and ends their live keys of the team, which count as deleted at `updated_at` by `updated_by` of its
+    /// row; one in a write.
+    Expel(String),
 }
 
 impl MemberChange {
@@ -110,7 +113,7 @@ impl MemberChange {
     pub fn user_id(&self) -> &String {
         match self {
             Self::Put(member) => &member.user_id,
-            Self::Remove(user_id) => user_id,
+            Self::Remove(user_id) | Self::Expel(user_id) => user_id,
         }
     }
 }

@@ -101,7 +101,7 @@ pub(crate) async fn update_member(
     Ok(Json(answer.into()))
 }
 
-/// Takes a member out of a team. Their keys of it stay, and are the team's as before.
+/// Takes a member out of a team and, as LiteLLM does, ends their keys of it.
 #[utoipa::path(post, path = "/team/member_delete", tag = "teams", request_body = DeleteMemberRequest, responses(
     (status = 200, body = TeamDetails), (status = 403, description = "Another team than one that the caller administers"),
     (status = 404, description = "No such team, or nobody of this id in it")))]
@@ -113,7 +113,7 @@ pub(crate) async fn delete_member(
     let given = check(body, &[DELETE_MEMBER_FIELDS]).map_err(Problem::Fields)?;
     let team_id = team_of(&given)?;
     caller.administers(&state, &team_id).await?;
-    let change = |row: &mut TeamRow| Ok(vec![MemberChange::Remove(found(row, &given)?.user_id.clone())]);
+    let change = |row: &mut TeamRow| Ok(vec![MemberChange::Expel(found(row, &given)?.user_id.clone())]);
     Ok(Json(shown(&rewrite(&state, &caller, &team_id, "updated", change).await?)))
 }
 

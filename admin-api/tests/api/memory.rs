@@ -235,8 +235,15 @@ impl AdminStore for Memory {
             row.members = tables.team(&row)?.members.clone();
             for change in changes {
                 row.members.retain(|member| member.user_id != *change.user_id());
-                if let MemberChange::Put(member) = change {
-                    row.members.push(member);
+                match change {
+                    MemberChange::Put(member) => row.members.push(member),
+                    MemberChange::Remove(_) => {}
+                    MemberChange::Expel(user_id) => {
+                        let theirs = |key: &KeyRow| {
+                            key.team_id.as_ref() == Some(&row.team_id) && key.user_id.as_ref() == Some(&user_id)
+                        };
+                        tables.delete_keys(row.updated_at, &row.updated_by, theirs);
+                    }
                 }
             }
             row.members.sort_by(|one, other| one.user_id.cmp(&other.user_id));

@@ -210,6 +210,9 @@ async fn members_are_their_teams_administrators_to_change() {
     let gone = json!({"team_id": "t", "user_id": "mem"});
     let left = scene.post(ann, "/team/member_delete", gone.clone()).await.ok();
     assert_eq!(left["members_with_roles"].as_array().unwrap().len(), 2, "she administers it now");
+    // What somebody could still call for the team would be bounded by nobody as a member.
+    assert_eq!(scene.get(&scene.of_team, "/key/info").await.status, 401, "with the keys of it");
+    assert_eq!(scene.get(mem, "/key/info").await.status, 200, "and not with their own");
     assert_eq!(scene.post(ann, "/team/member_delete", gone).await.status, 404);
     let unknown = json!({"team_id": "t", "member": {"role": "user", "user_email": "no@body"}});
     assert_eq!(scene.post(chief, "/team/member_add", unknown).await.refusal().0, 400);

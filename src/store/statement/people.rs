@@ -170,35 +170,49 @@ pub(in crate::store) fn remove_member(team_id: &str, user_id: &str) -> Statement
 pub(in crate::store) enum KeysOf<'a> {
     Team(&'a str),
     User(&'a str),
+    /// A user's keys of a team.
+    Member(&'a str, &'a str),
 }
 
-impl<'a> KeysOf<'a> {
-    fn column_and_id(self) -> (&'static str, &'a str) {
-        match self {
-            Self::Team(id) => ("team_id", id),
-            Self::User(id) => ("user_id", id),
-        }
+impl KeysOf<'_> {
+    /// What is true of their live keys, by columns that begin so and values from `$n` on.
+    fn condition(self, table: &str, n: usize) -> String {
+        let columns: &[&str] = match self {
+            Self::Team(_) => &["team_id"],
+            Self::User(_) => &["user_id"],
+            Self::Member(..) => &["team_id", "user_id"],
+        };
+        let each = (n..).zip(columns).map(|(n, column)| format!("{table}{column} = ${n} AND "));
+        each.chain([format!("{table}deleted_at IS NULL")]).collect()
+    }
+
+    fn params(self) -> Vec<Param> {
+        let ids = match self {
+            Self::Team(id) | Self::User(id) => vec![id],
+            Self::Member(team_id, user_id) => vec![team_id, user_id],
+        };
+        ids.into_iter().map(|id| Param::Text(id.to_owned())).collect()
     }
 }
 
 /// Every hash that leads to a live key of theirs.
 pub(in crate::store) fn hashes_of(whose: KeysOf<'_>) -> Statement {
-    let (column, id) = whose.column_and_id();
     let sql = format!(
-        "SELECT token FROM virtual_keys WHERE {column} = $1 AND deleted_at IS NULL UNION ALL \
-         SELECT g.token FROM grace_keys g JOIN virtual_keys k ON k.token = g.active_token \
-         WHERE k.{column} = $1 AND k.deleted_at IS NULL"
+        "SELECT token FROM virtual_keys WHERE {} UNION ALL \
+         SELECT g.token FROM grace_keys g JOIN virtual_keys k ON k.token = g.active_token WHERE {}",
+        whose.condition("", 1),
+        whose.condition("k.", 1),
     );
-    Statement::fixed(sql, vec![Param::Text(id.to_owned())])
+    Statement::fixed(sql, whose.params())
 }
 
 pub(in crate::store) fn delete_keys(whose: KeysOf<'_>, at: SystemTime, by: &Option<String>) -> Statement {
-    let (column, id) = whose.column_and_id();
     let sql = format!(
-        "UPDATE virtual_keys SET deleted_at = $2, deleted_by = $3, updated_at = $2, updated_by = $3, \
-         version = version + 1 WHERE {column} = $1 AND deleted_at IS NULL"
+        "UPDATE virtual_keys SET deleted_at = $1, deleted_by = $2, updated_at = $1, updated_by = $2, \
+         version = version + 1 WHERE {}",
+        whose.condition("", 3),
     );
-    Statement::fixed(sql, vec![Param::Text(id.to_owned()), Param::Time(at), by.into()])
+    Statement::fixed(sql, [Param::Time(at), by.into()].into_iter().chain(whose.params()).collect())
 }
 
 /// The columns of a [`UserRow`], in the order in which `row::user_row` reads and [`user_params`] binds them.
